@@ -1,0 +1,43 @@
+"""The ports through which the outside reaches pure code: time, and the record of what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gatepost.core.events import Event
+
+
+class Clock(Protocol):
+    """Time as the rest of the product sees it; tests pass a clock that they move by hand."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for timeouts and rates."""
+        ...
+
+
+class Emit(Protocol):
+    """Takes one event for the log. Never blocks, never fails; order per ICID, DCID and MID is kept."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+class Journal(Protocol):
+    """The ordered stream of events, some of which may be seen only after a commit (architecture 5).
+
+    `emit` logs an event as soon as everything before it is out. `hold` queues events that belong to
+    one pending state change, at their place in the order, and returns a token; `release` lets them
+    out after the commit, `discard` drops them when the change did not happen.
+    """
+
+    def emit(self, event: Event, /) -> None: ...
+
+    def hold(self, events: Sequence[Event], /) -> int: ...
+
+    def release(self, token: int, /) -> None: ...
+
+    def discard(self, token: int, /) -> None: ...

@@ -1,0 +1,171 @@
+"""TLS on the way of a message, as values: what was wanted, what was seen, what it amounts to.
+
+`TlsPlan` is made by `policy.tls_out.plan_tls` before a connection, `TlsFacts` is what `relay` and
+`net` observed, and `policy.tls_out.judge_tls` turns the two into a `TlsOutcome`. Nothing else in the
+product decides whether mail may pass on a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatepost.core.reply import Reply
+
+
+class TlsLevel(StrEnum):
+    """The outgoing levels of rows R23 to R27h, in the written form of the contract."""
+
+    NONE = "none"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+    PREFERRED_VERIFY = "preferred-verify"
+    REQUIRED_VERIFY = "required-verify"
+    REQUIRED_VERIFY_HOSTED = "required-verify-hosted"
+
+    @property
+    def tries(self) -> bool:
+        """STARTTLS is sent when it is offered."""
+        return self is not TlsLevel.NONE
+
+    @property
+    def mandatory(self) -> bool:
+        """Nothing passes without TLS."""
+        return self in (TlsLevel.REQUIRED, TlsLevel.REQUIRED_VERIFY, TlsLevel.REQUIRED_VERIFY_HOSTED)
+
+    @property
+    def verifies(self) -> bool:
+        """The certificate is judged, and the log says with what result."""
+        return self in (
+            TlsLevel.PREFERRED_VERIFY,
+            TlsLevel.REQUIRED_VERIFY,
+            TlsLevel.REQUIRED_VERIFY_HOSTED,
+        )
+
+    @property
+    def verification_mandatory(self) -> bool:
+        """Nothing passes with a certificate that is not verified."""
+        return self in (TlsLevel.REQUIRED_VERIFY, TlsLevel.REQUIRED_VERIFY_HOSTED)
+
+
+class InboundTls(StrEnum):
+    """TLS of a mail flow policy (R19)."""
+
+    OFF = "off"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+
+
+class NameSource(StrEnum):
+    """Why a reference name is believed. Only the first three authenticate (architecture 4, Names)."""
+
+    OPERATOR = "operator"
+    DNSSEC = "dnssec"
+    MTA_STS = "mta-sts"
+    INSECURE_DNS = "insecure-dns"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceName:
+    """A name, or the text of an IP address, that the peer's certificate may be valid for."""
+
+    name: str
+    source: NameSource
+    is_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPlan:
+    """What one delivery connection must be like, and which rule asked for it.
+
+    `rule` is the configuration path of the rule (`destination_controls.destinations[0]`), `names` the
+    reference names in the order in which they are tried, `sni` the name to send or empty,
+    `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
+    `certificate` names the profile of the client certificate to offer, or is empty.
+    """
+
+    level: TlsLevel
+    domain: str
+    rule: str
+    names: tuple[ReferenceName, ...] = ()
+    sni: str = ""
+    clear_allowed: bool = True
+    certificate: str = ""
+    alert_on_failure: bool = False
+
+
+class TlsStage(StrEnum):
+    """How far TLS got on a connection; the first three are the guide's reasons of R29."""
+
+    NO_ESMTP = "no-esmtp"
+    NOT_OFFERED = "not-offered"
+    REFUSED = "refused"
+    HANDSHAKE_FAILED = "handshake-failed"
+    ESTABLISHED = "established"
+    NOT_TRIED = "not-tried"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """What is kept of one certificate that a peer presented."""
+
+    subject: str
+    issuer: str
+    fingerprint: str  # SHA-256 of the DER, lower-case hex
+    not_after: float  # seconds since the epoch
+    names: tuple[str, ...] = ()  # `DNS:mx.example`, `IP:192.0.2.1`, or `CN:…` where there is no SAN
+
+
+@dataclass(frozen=True, slots=True)
+class NameMatch:
+    """The reference name that matched, and the name in the certificate that it matched."""
+
+    reference: ReferenceName
+    presented: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What was observed on one connection: no judgement yet.
+
+    `chain_problem` is empty when the chain ends in an anchor and is sound, else the first finding's
+    text (`certificate has expired`); `chain_code` its stable code. `reply` is the answer to STARTTLS when it was refused.
+    """
+
+    stage: TlsStage
+    reply: Reply | None = None
+    error: str = ""
+    protocol: str = ""  # `TLSv1.3`
+    cipher: str = ""
+    group: str = ""  # empty where the library cannot say
+    chain: tuple[PeerCertificate, ...] = ()
+    chain_judged: bool = False
+    chain_problem: str = ""
+    chain_code: str = ""
+    chain_problem_subject: str = ""  # subject of the certificate that has the problem
+    chain_problem_issuer: str = ""
+    match: NameMatch | None = None
+    names_tried: tuple[ReferenceName, ...] = ()
+
+
+class TlsVerdict(StrEnum):
+    """What may pass on the connection."""
+
+    CLEAR = "clear"  # go on without TLS
+    ENCRYPTED = "encrypted"  # go on; nothing was verified, or verification failed where that is allowed
+    VERIFIED = "verified"  # go on; the certificate was verified
+    REFUSED = "refused"  # nothing may be sent; try the next host, later again
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOutcome:
+    """The judgement of one connection: `reason` says why, in the words of the log."""
+
+    verdict: TlsVerdict
+    plan: TlsPlan
+    facts: TlsFacts
+    reason: str = ""
+
+    @property
+    def may_pass(self) -> bool:
+        return self.verdict is not TlsVerdict.REFUSED
