@@ -81,7 +81,8 @@ class TlsPlan:
     `rule` is the configuration path of the rule (`destination_controls.destinations[0]`), `names` the
     reference names in the order in which they are tried, `sni` the name to send or empty,
     `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
-    `certificate` names the profile of the client certificate to offer, or is empty.
+    `certificate` names the profile of the client certificate to offer, or is empty. `skip_starttls` says that
+    STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up.
     """
 
     level: TlsLevel
@@ -92,6 +93,7 @@ class TlsPlan:
     clear_allowed: bool = True
     certificate: str = ""
     alert_on_failure: bool = False
+    skip_starttls: bool = False
 
 
 class TlsStage(StrEnum):

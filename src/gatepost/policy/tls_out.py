@@ -1,0 +1,310 @@
+"""Outgoing TLS: what a delivery connection must be like, and what may pass on the one that came up.
+
+`plan_tls` turns the destination's rule and the names of the hop into a `TlsPlan`; the relay connects and
+observes `TlsFacts`; `judge_tls` turns both into a `TlsOutcome`. Both are pure, and nothing else decides.
+Before every message that reuses a connection `judge_tls` is asked again with the new plan and
+the recorded facts.
+
+The table is requirements D, R23 to R27h. Where it is silent:
+
+- A failure behind the 220 of STARTTLS always ends that connection; on the other hosts of the same attempt
+  the preferred levels then pass only over TLS (R24, `clear_allowed=False`). Only an entry's
+  `preferred_clear_after` lets a later attempt leave TLS out.
+- Reference names carry their source (architecture 4, Names). They are tried in the order of trust, so
+  that a match is put down to unsigned DNS only when no better name matches.
+- An address written as the next hop brings the recipient domain and its own IP, no name from DNS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from gatepost.core.tls import (
+    NameSource,
+    ReferenceName,
+    TlsFacts,
+    TlsLevel,
+    TlsOutcome,
+    TlsPlan,
+    TlsStage,
+    TlsVerdict,
+)
+from gatepost.policy.destinations import DestinationEntry, DestinationRule, DestinationTable
+
+__all__ = [
+    "LEVELS_BY_STRICTNESS",
+    "DestinationEntry",
+    "DestinationRule",
+    "DestinationTable",
+    "FailureStatus",
+    "HopNames",
+    "failure_line",
+    "failure_status",
+    "judge_tls",
+    "plan_tls",
+    "tls_record",
+    "verification_text",
+]
+
+LEVELS_BY_STRICTNESS = (
+    TlsLevel.NONE,
+    TlsLevel.PREFERRED,
+    TlsLevel.PREFERRED_VERIFY,
+    TlsLevel.REQUIRED,
+    TlsLevel.REQUIRED_VERIFY_HOSTED,
+    TlsLevel.REQUIRED_VERIFY,
+)
+"""A later level never lets pass what an earlier one refuses, and never encrypts less."""
+
+NO_ESMTP = "remote host does not speak ESMTP"
+NOT_OFFERED = "remote host does not offer STARTTLS"
+STARTTLS_REFUSED = "STARTTLS unexpected response"
+NOT_TRIED = "STARTTLS was not sent on this connection"
+SWITCHED_OFF = "TLS is off for this destination"
+GIVEN_UP = "STARTTLS was left out after broken handshakes, as preferred_clear_after says"
+NOT_JUDGED = "the certificate was not judged on this connection"
+
+MAX_NAMES_SHOWN = 10  # of one certificate; a peer may present a thousand
+
+
+@dataclass(frozen=True, slots=True)
+class HopNames:
+    """The names that lead to one address, and where each came from.
+
+    `domain` is the recipient's; `route_host` what the operator wrote in the smtp route, empty without one;
+    `mx_host` the host of the MX record (or the domain itself where there is none), empty for a `[host]`
+    route; `mx_secure` that the whole look-up was signed; `ptr_host` the confirmed reverse name of the
+    address. `literal` says that the next hop was written as an address, by the operator or in the recipient.
+    """
+
+    domain: str
+    route_host: str = ""
+    mx_host: str = ""
+    mx_secure: bool = False
+    ptr_host: str = ""
+    address: str = ""
+    literal: bool = False
+
+
+def plan_tls(
+    rule: DestinationRule,
+    hop: HopNames,
+    *,
+    clear_allowed: bool = True,
+    alert: bool = False,
+    certificate: str = "",
+    broken_attempts: int = 0,
+) -> TlsPlan:
+    """The plan for one connection.
+
+    `clear_allowed` is False once a handshake failed behind the 220 in this attempt; `alert` is the global
+    switch of R30; `certificate` the outbound client profile; `broken_attempts` counts the earlier attempts of
+    this message that ended with a broken handshake.
+    """
+    level = rule.level
+    optional = level.tries and not level.mandatory
+    skip = (
+        optional and rule.preferred_clear_after is not None and broken_attempts >= rule.preferred_clear_after
+    )
+    return TlsPlan(
+        level=level,
+        domain=hop.domain,
+        rule=rule.path,
+        names=reference_names(rule, hop) if level.verifies else (),
+        sni=_sni(hop) if level.tries else "",
+        clear_allowed=level is TlsLevel.NONE or skip or (optional and clear_allowed),
+        certificate=certificate if level.tries and rule.client_certificate else "",
+        alert_on_failure=alert and level.mandatory,
+        skip_starttls=skip,
+    )
+
+
+def reference_names(rule: DestinationRule, hop: HopNames) -> tuple[ReferenceName, ...]:
+    """The names that the certificate may be valid for, the most trusted first, each once.
+
+    The plain verify levels take unsigned MX names only with `insecure_names: allow`; the hosted level takes
+    them by definition. A PTR name is taken only with `insecure_names: allow`, at any level.
+    """
+    names: dict[tuple[str, bool], ReferenceName] = {}
+
+    def add(name: str, source: NameSource, *, is_address: bool = False) -> None:
+        plain = name.rstrip(".").lower()
+        if plain:
+            names.setdefault((plain, is_address), ReferenceName(plain, source, is_address))
+
+    if hop.domain.startswith("["):
+        add(_literal_address(hop.domain), NameSource.OPERATOR, is_address=True)
+    else:
+        add(hop.domain, NameSource.OPERATOR)
+    if hop.literal:
+        add(hop.address, NameSource.OPERATOR, is_address=True)
+        return tuple(names.values())
+    add(hop.route_host, NameSource.OPERATOR)
+    if hop.mx_secure:
+        add(hop.mx_host, NameSource.DNSSEC)
+    elif rule.insecure_names or rule.level is TlsLevel.REQUIRED_VERIFY_HOSTED:
+        add(hop.mx_host, NameSource.INSECURE_DNS)
+    if rule.insecure_names:
+        add(hop.ptr_host, NameSource.INSECURE_DNS)
+    return tuple(names.values())
+
+
+def _literal_address(literal: str) -> str:
+    """`[192.0.2.1]` and `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3) without their dress."""
+    inner = literal.strip("[]")
+    return inner[5:] if inner.lower().startswith("ipv6:") else inner
+
+
+def _sni(hop: HopNames) -> str:
+    """The name of the host we connect to; none for an address (RFC 6066 §3)."""
+    if hop.literal:
+        return ""
+    return (hop.mx_host or hop.route_host or hop.domain).rstrip(".").lower()
+
+
+def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
+    """What may pass on a connection with these facts under this plan; `reason` is in the log's words."""
+    stage = facts.stage
+    if stage is TlsStage.ESTABLISHED:
+        return _judge_established(plan, facts)
+    reason = _stage_reason(plan, facts)
+    if stage is TlsStage.HANDSHAKE_FAILED:
+        # R24: never in clear because of a failure behind the 220; and the connection is dead anyway.
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, reason)
+    if stage is TlsStage.NOT_TRIED and plan.level.tries and not plan.skip_starttls:
+        # A pooled connection that was opened under a rule without TLS.
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, reason)
+    passes = plan.clear_allowed and not plan.level.mandatory
+    return TlsOutcome(TlsVerdict.CLEAR if passes else TlsVerdict.REFUSED, plan, facts, reason)
+
+
+def _judge_established(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
+    if not plan.level.verifies:
+        return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts)
+    problem, detail = _verification_problem(plan, facts)
+    if not problem:
+        return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
+    if plan.level.verification_mandatory:
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {problem}{detail}")
+    return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts, f"verified no: {problem}")
+
+
+def _stage_reason(plan: TlsPlan, facts: TlsFacts) -> str:
+    match facts.stage:
+        case TlsStage.NO_ESMTP:
+            return NO_ESMTP
+        case TlsStage.NOT_OFFERED:
+            return NOT_OFFERED
+        case TlsStage.REFUSED:
+            return STARTTLS_REFUSED
+        case TlsStage.HANDSHAKE_FAILED:
+            return facts.error or "the TLS handshake failed"
+        case TlsStage.NOT_TRIED:
+            if plan.level is TlsLevel.NONE:
+                return SWITCHED_OFF
+            return GIVEN_UP if plan.skip_starttls else NOT_TRIED
+        case TlsStage.ESTABLISHED:
+            return ""
+        case _:
+            assert_never(facts.stage)
+
+
+def _verification_problem(plan: TlsPlan, facts: TlsFacts) -> tuple[str, str]:
+    """Why the certificate is not verified, and whose it is in brackets; two empty texts when it is."""
+    if not facts.chain_judged:
+        return NOT_JUDGED, ""
+    if facts.chain_problem:
+        subject, issuer = facts.chain_problem_subject, facts.chain_problem_issuer
+        who = ", ".join(part for part in (subject, issuer and f"issuer {issuer}") if part)
+        return facts.chain_problem, f" ({who})" if who else ""
+    # A match that was found under another plan counts only when this plan names it with the same source.
+    if facts.match is None or facts.match.reference not in plan.names:
+        return _mismatch(plan, facts), ""
+    return "", ""
+
+
+def _mismatch(plan: TlsPlan, facts: TlsFacts) -> str:
+    tried = ", ".join(name.name for name in plan.names) or "no name"
+    presented = facts.chain[0].names if facts.chain else ()
+    shown = ", ".join(presented[:MAX_NAMES_SHOWN]) or "a certificate without names"
+    if len(presented) > MAX_NAMES_SHOWN:
+        shown += f" and {len(presented) - MAX_NAMES_SHOWN} more"
+    return f"host name mismatch: {tried} not in {shown}"
+
+
+def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
+    """`yes: NAME`, `yes: NAME (from unsigned DNS)` or `no: why`."""
+    problem, _ = _verification_problem(plan, facts)
+    if problem or facts.match is None:
+        return f"no: {problem}"
+    unsigned = facts.match.reference.source is NameSource.INSECURE_DNS
+    return f"yes: {facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}"
+
+
+def verification_text(outcome: TlsOutcome) -> str:
+    """What follows `verified ` in the `TLS success` line; empty where the level does not verify."""
+    if not outcome.plan.level.verifies or outcome.facts.stage is not TlsStage.ESTABLISHED:
+        return ""
+    return _verification(outcome.plan, outcome.facts)
+
+
+def failure_line(outcome: TlsOutcome) -> str:
+    """The text after `DCID n TLS failed: `, or empty where the log has no such line.
+
+    Without ESMTP or STARTTLS there is a line only where TLS is mandatory (mail-log, Delivery); a refused
+    STARTTLS always has one, and the delivery goes on in clear when the verdict is CLEAR.
+    """
+    stage = outcome.facts.stage
+    if stage in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED):
+        return outcome.reason if outcome.plan.level.mandatory else ""
+    if stage is TlsStage.REFUSED or outcome.verdict is TlsVerdict.REFUSED:
+        return outcome.reason
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureStatus:
+    """How a refused connection is put in `Delayed:` lines and in the DSN (RFC 3463 §3.8, X.7.Z)."""
+
+    status: str
+    problem: str
+    text: str
+
+
+def failure_status(outcome: TlsOutcome) -> FailureStatus:
+    """The enhanced code, its phrase and the TLS reason of a refused connection; always a 4.y.z: kept, retried."""
+    text = f"TLS {outcome.plan.level.value}: {outcome.reason}"
+    if outcome.facts.stage in (TlsStage.HANDSHAKE_FAILED, TlsStage.ESTABLISHED):
+        return FailureStatus("4.7.5", "Cryptographic failure", text)
+    return FailureStatus("4.7.4", "Security features not supported", text)
+
+
+def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
+    """The one record that answers "why was this (not) encrypted?", for the JSON log.
+
+    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24.
+    """
+    plan, facts = outcome.plan, outcome.facts
+    match = facts.match if outcome.verdict is TlsVerdict.VERIFIED else None
+    return {
+        "wanted": plan.level.value,
+        "rule": plan.rule,
+        "domain": plan.domain,
+        "verdict": outcome.verdict.value,
+        "stage": facts.stage.value,
+        "reason": outcome.reason,
+        "clear_allowed": plan.clear_allowed,
+        "protocol": facts.protocol,
+        "cipher": facts.cipher,
+        "group": facts.group,
+        "sni": plan.sni,
+        "client_certificate": plan.certificate,
+        "matched": match and match.reference.name,
+        "matched_presented": match and match.presented,
+        "name_source": match and match.reference.source.value,
+        "names_tried": [f"{name.name} ({name.source.value})" for name in plan.names],
+        "chain": [certificate.fingerprint for certificate in facts.chain],
+        "chain_code": facts.chain_code,
+        "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
+    }
