@@ -1,0 +1,95 @@
+"""What a process needs to run one version of the configuration, as one JSON value.
+
+    {"version": 7, "author": "local:0", "comment": "", "document": {…},
+     "profiles": {"gw": {"certificate_pem": "…", "revision": 12, "sealed": "base64", "key_pem": "…"}},
+     "authorities": {"system": true, "custom_pem": "…"}}
+
+The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
+that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `key_pem` is there.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from gatepost.store.config_store import ConfigStore, Content, Version
+from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
+
+Payload = dict[str, Any]
+
+
+def sealed_payload(store: ConfigStore, content: Content, number: int, author: str, comment: str) -> Payload:
+    """The payload of a content that is, or is about to become, version `number`. Keys stay sealed."""
+    profiles = {}
+    for name, revision in content.profiles.items():
+        profile = store.profile(revision)
+        if profile is None:
+            raise LookupError(f"profile {name!r} has no revision {revision}")
+        profiles[name] = {
+            "certificate_pem": profile.chain,
+            "revision": revision,
+            "sealed": b64encode(profile.sealed).decode("ascii"),
+        }
+    lists = content.document.get("certificate_authorities") or {}
+    return {
+        "version": number,
+        "author": author,
+        "comment": comment,
+        "document": dict(content.document),
+        "profiles": profiles,
+        "authorities": {
+            "system": bool(lists.get("system", True)),
+            "custom_pem": content.authorities if lists.get("custom", False) else "",
+        },
+    }
+
+
+def version_payload(store: ConfigStore, version: Version) -> Payload:
+    """The payload of a committed version."""
+    return sealed_payload(store, version.content, version.number, version.author, version.comment)
+
+
+def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> Payload:
+    """The payload for a worker: the keys of the `wanted` profiles in clear, no envelope at all.
+
+    Raises OperatorError (exit 78) when a key does not open.
+    """
+    profiles: dict[str, Any] = {}
+    broken = []
+    for name, profile in payload["profiles"].items():
+        profiles[name] = {"certificate_pem": profile["certificate_pem"]}
+        sealed = b64decode(profile.get("sealed", ""))
+        if name not in wanted or not sealed:
+            continue
+        try:
+            secret = key.open(name, profile["revision"], sealed)
+        except SealBroken:
+            broken.append(name)
+        else:
+            profiles[name]["key_pem"] = secret.decode("ascii")
+    if broken:
+        raise master_key_lost("the master key is not the one that sealed this configuration", sorted(broken))
+    return {**payload, "profiles": profiles}
+
+
+def used_profiles(document: Mapping[str, Any]) -> set[str]:
+    """The profiles whose keys the mail workers use: the listeners', and the client's of deliveries."""
+    used: set[str] = set()
+    for section in ("listeners", "destination_controls"):
+        _collect(document.get(section), used)
+    return used
+
+
+def _collect(value: Any, into: set[str]) -> None:
+    """Names under `certificate` and `client_certificate`, wherever an entry may carry one."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in ("certificate", "client_certificate") and isinstance(item, str):
+                into.add(item)
+            else:
+                _collect(item, into)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _collect(item, into)
