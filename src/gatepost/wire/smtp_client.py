@@ -386,9 +386,8 @@ class ClientEngine:
             return  # a fault waits in next_event, or was reported: the connection is over
         if self._state is not needed:
             raise OutOfTurn(f"not in state {self._state.name}")
-        unread = self._reader.unread
         # Only a 421 may come unasked; anything else would be taken for the answer to this command.
-        if unread and not self._owed and not b"421".startswith(unread[:3]):
+        if (unread := self._reader.unread) and not self._owed and not b"421".startswith(unread[:3]):
             self._fail("reply before its command")
             return
         self._output += text.encode("utf-8")
