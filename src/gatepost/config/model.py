@@ -1,0 +1,207 @@
+"""The configuration as one typed, frozen document.
+
+One model feeds the file, the API, the GUI and the shell: keys, values and their documentation stand in the
+fields. `contract/gateway.yaml` is its written form; unknown keys are refused. An absent section means its
+defaults, an absent or empty key is not set. References between sections (certificates, policies, lists) are names;
+`check` holds them together. Sections of the mail's way in are in `inbound`, of its way out in `outbound`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from gatepost.config.hosts import DnsServerText
+from gatepost.config.inbound import (
+    AddressList,
+    Interface,
+    Listener,
+    MailFlowPolicy,
+    standard_policies,
+)
+from gatepost.config.outbound import (
+    BounceProfile,
+    Bounces,
+    Delivery,
+    DestinationControls,
+    SmtpRoute,
+)
+from gatepost.config.recipients import MailboxText
+from gatepost.config.section import Section
+from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, WrittenText
+
+DEFAULT_PROFILE = "Default"
+
+
+class System(Section):
+    """The machine as a whole."""
+
+    hostname: HostText = Field(
+        default="localhost",
+        description="The system's own name, for reports and Received; plays no part in TLS verification.",
+    )
+
+
+class Dns(Section):
+    """How names are looked up."""
+
+    servers: tuple[DnsServerText, ...] = Field(
+        default=(), description="ADDR, ADDR:PORT or [V6]:PORT; empty: the system's."
+    )
+    validate_dnssec: Flag = Field(
+        default=True, description="Believe the AD bit of a probed, protected resolver."
+    )
+    reverse: Flag = Field(default=True, description="Look up the names of connecting addresses.")
+    allow_private_mx: Flag = Field(
+        default=False, description="Deliver to private addresses that a recipient domain's DNS names."
+    )
+
+
+class CertificateAuthorities(Section):
+    """Which authorities verify peers (R11)."""
+
+    system: Flag = Field(default=True, description="Use the system's bundle.")
+    custom: Flag = Field(default=False, description="Use the custom list.")
+    crl: tuple[WrittenText, ...] = Field(default=(), description="Revocation lists (URLs).")
+
+
+class Protocol(StrEnum):
+    """TLS versions in the words of the mail log."""
+
+    TLS10 = "TLSv1"
+    TLS11 = "TLSv1.1"
+    TLS12 = "TLSv1.2"
+    TLS13 = "TLSv1.3"
+
+
+class TlsScope(Section):
+    """TLS versions and ciphers of one use."""
+
+    minimum: Protocol = Field(default=Protocol.TLS12, description="Oldest version that is spoken.")
+    ciphers: Ciphers = Field(default="default", description="default, or a cipher list in OpenSSL's form.")
+
+
+class TlsSettings(Section):
+    """TLS versions and ciphers (the shell's `sslconfig`)."""
+
+    inbound: TlsScope = Field(default=TlsScope(), description="Listeners.")
+    outbound: TlsScope = Field(default=TlsScope(), description="Delivery.")
+    web: TlsScope = Field(default=TlsScope(), description="GUI and API.")
+
+
+class AlertClass(StrEnum):
+    ALL = "all"
+    SYSTEM = "system"
+
+
+class AlertSeverity(StrEnum):
+    ALL = "all"
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFORMATION = "information"
+
+
+class AlertRecipient(Section):
+    """Somebody who is told of problems."""
+
+    address: MailboxText = Field(description="Mailbox of the recipient.", examples=["admin@example.net"])
+    classes: tuple[AlertClass, ...] = Field(default=(AlertClass.ALL,), description="Kinds of alerts.")
+    severities: tuple[AlertSeverity, ...] = Field(
+        default=(AlertSeverity.ALL,), description="Severities of alerts."
+    )
+
+
+class Alerts(Section):
+    """Mail to administrators."""
+
+    sender: MailboxText | None = Field(
+        default=None, alias="from", description="Sender of alerts; absent: alert@ the system."
+    )
+    recipients: tuple[AlertRecipient, ...] = Field(default=(), description="Who is told.")
+
+
+class LogType(StrEnum):
+    MAIL = "mail"
+
+
+class LogLevel(StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+    DEBUG = "debug"
+    TRACE = "trace"
+
+
+class LogTime(StrEnum):
+    UTC = "utc"
+    LOCAL = "local"
+
+
+class LogSubscription(Section):
+    """One log that is written."""
+
+    name: Name = Field(description="Name of the log and of its file.", examples=["mail_logs"])
+    type: LogType = Field(default=LogType.MAIL, description="What is logged.")
+    level: LogLevel = Field(default=LogLevel.INFO, description="Least important level that is written.")
+    rotate: Size = Field(default=100 * 1024**2, description="Size at which a new file is begun.", gt=0)
+    keep: Count = Field(default=10, description="Rotated files that are kept.")
+    time: LogTime = Field(default=LogTime.UTC, description="Time zone of the lines.")
+
+
+class Document(Section):
+    """The whole configuration."""
+
+    system: System = Field(default=System(), description="The machine as a whole.")
+    interfaces: tuple[Interface, ...] = Field(default=(), description="Names, addresses and host names.")
+    listeners: tuple[Listener, ...] = Field(default=(), description="SMTP services.")
+    mail_flow_policies: tuple[MailFlowPolicy, ...] = Field(
+        default_factory=standard_policies,
+        description="Named policies; absent: ACCEPTED, THROTTLED, TRUSTED, BLOCKED, RELAYED.",
+    )
+    address_lists: tuple[AddressList, ...] = Field(default=(), description="Named lists of addresses.")
+    destination_controls: DestinationControls = Field(
+        default=DestinationControls(), description="The outgoing table, by recipient domain."
+    )
+    smtp_routes: tuple[SmtpRoute, ...] = Field(
+        default=(), description="Next hops that replace the MX of a domain."
+    )
+    delivery: Delivery = Field(default=Delivery(), description="How outgoing mail leaves.")
+    bounce_profiles: tuple[BounceProfile, ...] = Field(
+        default=(),
+        description="Retry schedules; the profile Default exists with its default values unless it is given.",
+    )
+    bounces: Bounces = Field(default=Bounces(), description="Reports to senders.")
+    dns: Dns = Field(default=Dns(), description="How names are looked up.")
+    certificate_authorities: CertificateAuthorities = Field(
+        default=CertificateAuthorities(), description="Which authorities verify peers."
+    )
+    tls_settings: TlsSettings = Field(default=TlsSettings(), description="TLS versions and ciphers.")
+    alerts: Alerts = Field(default=Alerts(), description="Mail to administrators.")
+    log_subscriptions: tuple[LogSubscription, ...] = Field(
+        default=(LogSubscription(name="mail_logs"),), description="Logs that are written."
+    )
+
+    def interface(self, name: str) -> Interface | None:
+        """The interface of that name."""
+        return next((item for item in self.interfaces if item.name == name), None)
+
+    def listener(self, name: str) -> Listener | None:
+        """The listener of that name."""
+        return next((item for item in self.listeners if item.name == name), None)
+
+    def address_list(self, name: str) -> AddressList | None:
+        """The address list of that name."""
+        return next((item for item in self.address_lists if item.name == name), None)
+
+    def bounce_profile(self, name: str) -> BounceProfile | None:
+        """The profile of that name; `Default` always exists."""
+        for item in self.bounce_profiles:
+            if item.name == name:
+                return item
+        return BounceProfile(name=DEFAULT_PROFILE) if name == DEFAULT_PROFILE else None
+
+    def interface_hostname(self, name: str) -> str:
+        """The host name that an interface greets with: its own, or the system's."""
+        found = self.interface(name)
+        return (found.hostname if found else None) or self.system.hostname
