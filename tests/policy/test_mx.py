@@ -9,25 +9,22 @@ import pytest
 
 from gatepost.policy.mx import (
     MAX_MX_HOSTS,
-    MailLoop,
     MxHost,
-    NoUsableMx,
-    NullMx,
+    MxOrder,
+    MxOutcome,
     drop_ourselves,
-    order_mx,
+    order_hosts,
     refused_address,
 )
 
 
-def hosts(records: list[tuple[int, str]], seed: int = 1) -> list[str]:
-    made = order_mx(records, random.Random(seed))
-    assert isinstance(made, tuple)
-    return [host.host for host in made]
+def order(records: list[tuple[int, str]], seed: int = 1, own: frozenset[str] = frozenset()) -> MxOrder:
+    return order_hosts([MxHost(*record) for record in records], own, random.Random(seed))
 
 
 def test_preference_first_and_random_among_equals() -> None:
     records = [(20, "c.example"), (10, "A.example."), (10, "b.example"), (5, "best.example")]
-    orders = {tuple(hosts(records, seed)) for seed in range(50)}
+    orders = {order(records, seed).hosts for seed in range(50)}
     assert orders == {
         ("best.example", "a.example", "b.example", "c.example"),
         ("best.example", "b.example", "a.example", "c.example"),
@@ -35,38 +32,57 @@ def test_preference_first_and_random_among_equals() -> None:
 
 
 def test_a_name_given_twice_keeps_its_best_place() -> None:
-    assert hosts([(30, "a.example"), (20, "b.example"), (10, "A.example")]) == ["a.example", "b.example"]
+    assert order([(30, "a.example"), (20, "b.example"), (10, "A.example")]).hosts == (
+        "a.example",
+        "b.example",
+    )
 
 
 def test_null_mx_only_when_it_stands_alone() -> None:
-    assert order_mx([(0, ".")], random.Random(1)) == NullMx()
-    assert hosts([(0, "."), (10, "a.example")]) == ["a.example"]
+    null = order([(0, ".")])
+    assert (null.null, null.hosts, null.outcome.status) == (True, (), "5.1.10")
+    assert order([(0, "."), (10, "a.example")]).hosts == ("a.example",)
 
 
 @pytest.mark.parametrize("bad", ["192.0.2.1", "[192.0.2.1]", "a..example", "x" * 64 + ".example"])
 def test_what_is_no_host_name_is_left_out(bad: str) -> None:
-    assert order_mx([(10, bad)], random.Random(1)) == NoUsableMx()
-    assert hosts([(10, bad), (20, "a.example")]) == ["a.example"]
+    assert order([(10, bad)]).outcome is MxOutcome.NO_HOST
+    assert order([(10, bad), (20, "a.example")]).hosts == ("a.example",)
 
 
 def test_hundreds_of_exchangers_are_bounded() -> None:
-    many = hosts([(n, f"mx{n}.example") for n in range(300)])
-    assert many == [f"mx{n}.example" for n in range(MAX_MX_HOSTS)]
+    many = order([(n, f"mx{n}.example") for n in range(300)]).hosts
+    assert many == tuple(f"mx{n}.example" for n in range(MAX_MX_HOSTS))
 
 
-LIST = (
-    MxHost(5, "best.example"),
-    MxHost(10, "we.example"),
-    MxHost(10, "peer.example"),
-    MxHost(20, "last.example"),
+def test_our_own_name_is_found_behind_hundreds_of_others() -> None:
+    records = [(n, f"mx{n}.example") for n in range(300)]
+    made = order([*records, (1, "WE.example.")], own=frozenset({"we.example"}))
+    assert made.hosts == ("mx0.example",)
+
+
+LIST = [(5, "best.example"), (10, "we.example"), (10, "peer.example"), (20, "last.example")]
+
+
+@pytest.mark.parametrize(
+    ("own", "left"),
+    [
+        ({"we.example"}, ["best.example"]),
+        ({"last.example", "we.example"}, ["best.example"]),
+        ({"other.example"}, [host for _, host in LIST]),
+        ({"best.example"}, []),
+    ],
 )
+def test_we_and_all_not_better_are_dropped(own: set[str], left: list[str]) -> None:
+    made = order(LIST, own=frozenset(own))
+    assert sorted(made.hosts) == sorted(left)
+    assert made.outcome is (MxOutcome.FOUND if left else MxOutcome.LOOP)
+    assert made.outcome.status == ("" if left else "5.4.6")
 
 
-def test_we_and_all_not_better_are_dropped() -> None:
-    assert drop_ourselves(LIST, lambda host: host.host == "we.example") == (MxHost(5, "best.example"),)
-    assert drop_ourselves(LIST, lambda host: False) == LIST
-    assert drop_ourselves(LIST, lambda host: host.host == "best.example") == MailLoop()
-    assert drop_ourselves(LIST, lambda host: host.host in ("last.example", "we.example")) == LIST[:1]
+def test_a_foreign_name_with_our_address_is_dropped_too() -> None:
+    ranked = order(LIST).ranked
+    assert drop_ourselves(ranked, lambda host: host.host == "peer.example").hosts == ("best.example",)
 
 
 @pytest.mark.parametrize(

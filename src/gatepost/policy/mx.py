@@ -14,6 +14,7 @@ import ipaddress
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from gatepost.core.address import IPAddress, normalise_domain
 
@@ -22,56 +23,64 @@ MAX_MX_HOSTS = 20  # tried for one message; a domain may publish hundreds
 
 @dataclass(frozen=True, slots=True)
 class MxHost:
-    """One mail exchanger, its name normalised."""
+    """One mail exchanger: as DNS gave it, or normalised in an `MxOrder`."""
 
     preference: int
     host: str
 
 
+class MxOutcome(Enum):
+    """What a list of MX records amounts to: the enhanced code and the text of its bounce."""
+
+    FOUND = ("", "")
+    NULL = ("5.1.10", "the domain has a null MX: it accepts no mail")  # RFC 7505 §4
+    NO_HOST = ("5.4.4", "no MX record of the domain names a host")
+    LOOP = ("5.4.6", "mail for the domain loops back to this gateway: the best of its MX are ours")
+
+    @property
+    def status(self) -> str:
+        return self.value[0]
+
+    @property
+    def text(self) -> str:
+        return self.value[1]
+
+
 @dataclass(frozen=True, slots=True)
-class NullMx:
-    """The domain says that it takes no mail (RFC 7505 §4): bounce with 5.1.10."""
+class MxOrder:
+    """The exchangers in the order in which they are tried; none unless `outcome` is FOUND."""
 
-    status: str = "5.1.10"
-    text: str = "Domain does not accept mail (null MX)"
+    ranked: tuple[MxHost, ...]
+    outcome: MxOutcome
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(host.host for host in self.ranked)
 
-@dataclass(frozen=True, slots=True)
-class NoUsableMx:
-    """MX records exist, but none holds a host name (addresses, over-long labels): bounce with 5.4.4."""
-
-    status: str = "5.4.4"
-    text: str = "No MX record of the domain names a host"
-
-
-@dataclass(frozen=True, slots=True)
-class MailLoop:
-    """We are the best exchanger of a domain that we do not deliver ourselves: bounce with 5.4.6."""
-
-    status: str = "5.4.6"
-    text: str = "Mail for this domain loops back to this gateway"
+    @property
+    def null(self) -> bool:
+        return self.outcome is MxOutcome.NULL
 
 
-def order_mx(
-    records: Iterable[tuple[int, str]], rng: random.Random
-) -> tuple[MxHost, ...] | NullMx | NoUsableMx:
-    """The hosts in the order in which they are tried; `records` are (preference, host) and must not be empty.
+def order_hosts(records: Iterable[MxHost], own_names: Collection[str], rng: random.Random) -> MxOrder:
+    """The hosts to try, without ourselves by name; `own_names` are normalised, `records` as DNS gave them.
 
     A name with several preferences keeps its best. A root host beside others is no null MX
     (RFC 7505 §3) and is left out, like names that are addresses or no names at all.
     """
     raw = list(records)
-    if raw and all(host in (".", "") for _, host in raw):
-        return NullMx()
+    if raw and all(record.host in (".", "") for record in raw):
+        return MxOrder((), MxOutcome.NULL)
     best: dict[str, int] = {}
-    for preference, text in raw:
-        host = _host_name(text)
-        if host and preference < best.get(host, 65536):
-            best[host] = preference
+    for record in raw:
+        host = _host_name(record.host)
+        if host and record.preference < best.get(host, 65536):
+            best[host] = record.preference
     if not best:
-        return NoUsableMx()
-    ranked = sorted((preference, rng.random(), host) for host, preference in best.items())
-    return tuple(MxHost(preference, host) for preference, _, host in ranked[:MAX_MX_HOSTS])
+        return MxOrder((), MxOutcome.NO_HOST)
+    drawn = sorted((preference, rng.random(), host) for host, preference in best.items())
+    ranked = tuple(MxHost(preference, host) for preference, _, host in drawn)
+    return drop_ourselves(ranked, lambda record: record.host in own_names)
 
 
 def _host_name(text: str) -> str:
@@ -87,17 +96,16 @@ def _host_name(text: str) -> str:
     return ""
 
 
-def drop_ourselves(
-    hosts: Sequence[MxHost], is_ours: Callable[[MxHost], bool]
-) -> tuple[MxHost, ...] | MailLoop:
+def drop_ourselves(ranked: Sequence[MxHost], is_ours: Callable[[MxHost], bool]) -> MxOrder:
     """RFC 5321 §5.1: without ourselves and without every host of equal or worse preference.
 
-    `is_ours` looks at the name and, where they are known, at the addresses. `hosts` are in `order_mx` order.
+    To be asked again when the addresses are known: a foreign name may lead to our own address.
     """
-    limit = min((host.preference for host in hosts if is_ours(host)), default=None)
-    if limit is None:
-        return tuple(hosts)
-    return tuple(host for host in hosts if host.preference < limit) or MailLoop()
+    limit = min((host.preference for host in ranked if is_ours(host)), default=None)
+    left = ranked if limit is None else [host for host in ranked if host.preference < limit]
+    if not left:
+        return MxOrder((), MxOutcome.LOOP)
+    return MxOrder(tuple(left[:MAX_MX_HOSTS]), MxOutcome.FOUND)
 
 
 _PRIVATE = tuple(

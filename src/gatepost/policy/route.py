@@ -1,17 +1,12 @@
 """smtp routes: where the mail of a recipient domain goes, before any DNS.
 
 A route's domain is exact (`example.net`), partial (`.example.net`: everything inside, not the domain
-itself) or `ALL`; the exact one wins, then the longest suffix, then `ALL`, then DNS. Its hosts are tried in
-the order in which they are written:
-
-- `[host]`, `[192.0.2.1]:2525`, `[2001:db8::1]` – address records only, or the address itself;
-- `host`, `host:2525` – the MX records of that name;
-- `192.0.2.1`, `192.0.2.1:2525`, `2001:db8::1` – an address without its brackets means itself;
-- `usedns` – no route: as if the entry were not there, except that no wider entry applies;
-- `reject` – the domain gets no mail.
+itself) or `ALL`; the exact one wins, then the longest suffix, then `ALL`, then DNS. Its hosts (their
+written forms: `config.hosts`) are tried in the order in which they are written. `usedns` is no
+route: DNS decides as if no route were there, and no wider entry applies. `reject`: the domain gets no mail.
 
 A recipient written as an address literal (`user@[192.0.2.1]`) is no route: its address is checked as one
-learnt from outside.
+learnt from outside. A route for `ALL` takes it too.
 """
 
 from __future__ import annotations
@@ -20,19 +15,20 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gatepost.config.hosts import RouteHost as WrittenHost
+from gatepost.config.hosts import RouteKind
 from gatepost.core.address import IPAddress, normalise_domain
-
-SMTP_PORT = 25
 
 
 @dataclass(frozen=True, slots=True)
 class RouteHost:
-    """One host of a route. `name` is empty for an address; `use_mx` asks for the MX records of `name`."""
+    """One next hop of a route: a name whose address records are asked for, its MX records first when `mx`,
+    or an address (then `host` is its text). `port` is where that host, or each of its exchangers, listens."""
 
-    name: str = ""
+    host: str
+    port: int = 25
+    mx: bool = False
     address: IPAddress | None = None
-    port: int = SMTP_PORT
-    use_mx: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,55 +62,12 @@ class Reject:
 NextHop = UseDns | UseAddress | FixedHosts | Reject
 
 
-def parse_route_host(text: str) -> RouteHost:
-    """One host as written in `hosts:` (not `usedns` or `reject`). Raises ValueError with a sentence."""
-    bracketed, inner, port_text = _split(text.strip())
-    port = _port(port_text, text)
-    address = _address(inner)
-    if address is not None:
-        return RouteHost(address=address, port=port)
-    if not inner or any(character in inner for character in ":/[] "):
-        raise ValueError(f"`{text}` is neither a host name nor an address")
-    return RouteHost(name=normalise_domain(inner), port=port, use_mx=not bracketed)
-
-
-def _split(text: str) -> tuple[bool, str, str]:
-    """Brackets or not, what is inside, and the text of the port (empty for none)."""
-    if text.startswith("["):
-        inner, closed, rest = text[1:].partition("]")
-        if not closed or (rest and not rest.startswith(":")) or rest == ":":
-            raise ValueError(f"`{text}` is not of the form [host] or [host]:port")
-        return True, inner.strip(), rest[1:]
-    if text.count(":") > 1:  # a bare IPv6 address has no room for a port
-        return False, text, ""
-    host, colon, port = text.partition(":")
-    if colon and not port:
-        raise ValueError(f"`{text}` ends with a colon")
-    return False, host, port
-
-
-def _port(digits: str, text: str) -> int:
-    if not digits:
-        return SMTP_PORT
-    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits[:6]) <= 65535:
-        raise ValueError(f"`{text}` has no port from 1 to 65535")
-    return int(digits)
-
-
-def _address(text: str) -> IPAddress | None:
-    plain = text[5:] if text.lower().startswith("ipv6:") else text
-    try:
-        return ipaddress.ip_address(plain)
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of `smtp_routes` as written."""
+    """One entry of `smtp_routes`."""
 
     domain: str
-    hosts: Sequence[str]
+    hosts: Sequence[WrittenHost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +76,21 @@ class _Compiled:
     reject: bool = False
 
 
-def _compile(hosts: Sequence[str]) -> _Compiled:
-    """`usedns` compiles to no hosts; the two words stand alone."""
-    words = {host.strip().lower() for host in hosts} & {"usedns", "reject"}
+def _compile(hosts: Sequence[WrittenHost]) -> _Compiled:
+    """`usedns` compiles to no hosts. Raises ValueError where it or `reject` has company."""
+    words = {host.kind for host in hosts} & {RouteKind.USE_DNS, RouteKind.REJECT}
     if words and len(hosts) > 1:
         raise ValueError(f"`{words.pop()}` stands alone in a route")
     if not hosts:
         raise ValueError("a route needs at least one host")
     if words:
-        return _Compiled((), reject="reject" in words)
-    return _Compiled(tuple(parse_route_host(host) for host in hosts))
+        return _Compiled((), reject=RouteKind.REJECT in words)
+    return _Compiled(tuple(_host(host) for host in hosts))
+
+
+def _host(written: WrittenHost) -> RouteHost:
+    address = ipaddress.ip_address(written.host) if written.kind is RouteKind.ADDRESS else None
+    return RouteHost(written.host, written.port, written.kind is RouteKind.MX, address)
 
 
 class Routes:
@@ -168,5 +126,9 @@ def _key(domain: str) -> str:
 def _without_route(domain: str) -> NextHop:
     if not domain.startswith("["):
         return UseDns(domain)
-    address = _address(domain.strip("[]"))
-    return Reject(f"{domain} is not an address") if address is None else UseAddress(address)
+    # RFC 5321 §4.1.3: `[192.0.2.1]` and `[IPv6:2001:db8::1]`.
+    inner = domain.strip("[]").lower().removeprefix("ipv6:")
+    try:
+        return UseAddress(ipaddress.ip_address(inner))
+    except ValueError:
+        return Reject(f"{domain} is not an IP address")
