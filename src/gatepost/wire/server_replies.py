@@ -1,0 +1,47 @@
+"""The replies that the SMTP server engine gives by itself.
+
+None of them holds text of the peer, so none can carry it back (C24, C25). Codes: RFC 5321 §4.2.3, RFC 3463,
+RFC 3207 §4 (530), RFC 2920 §3.1 (554 to DATA without recipients).
+"""
+
+from __future__ import annotations
+
+from gatepost.core.reply import Reply
+from gatepost.wire.server_commands import Effect
+
+OK = Reply(250, "2.0.0", ("Ok",))
+TLS_FIRST = Reply(530, "5.7.0", ("Must issue a STARTTLS command first",))
+SEQUENCE = Reply(503, "5.5.1", ("Bad sequence of commands",))
+NO_RECIPIENT = Reply(554, "5.5.1", ("No valid recipients",))
+UNKNOWN = Reply(500, "5.5.1", ("Command not recognised",))
+NOT_OFFERED = Reply(502, "5.5.1", ("Command not implemented",))
+LINE_TOO_LONG = Reply(500, "5.5.2", ("Line too long",))
+BAD_LINE = Reply(500, "5.5.2", ("Only CRLF ends a line",))
+CONTROL = Reply(501, "5.5.2", ("Control character in command",))
+EIGHT_BIT = Reply(500, "5.5.2", ("Non-ASCII octet in command",))
+VERIFY = Reply(252, "2.1.5", ("Cannot verify, but will take the message and try",))
+HELP = Reply(
+    214, "2.0.0", ("EHLO HELO STARTTLS MAIL RCPT DATA BDAT", "RSET NOOP QUIT VRFY HELP; see RFC 5321")
+)
+TOO_MANY_FAULTS = Reply(421, "4.7.0", ("Too many errors, closing connection",))
+TINY_CHUNKS = Reply(421, "4.7.0", ("Too many small chunks, closing connection",))
+INJECTION = Reply(554, "5.5.1", ("Octets behind STARTTLS, closing connection",))
+EARLY = Reply(554, "5.5.0", ("Data sent before it was asked for, closing connection",))
+HTTP = Reply(500, "5.5.1", ("This is SMTP, closing connection",))
+
+FIXED = {Effect.NOOP: OK, Effect.HELP: HELP, Effect.VERIFY: VERIFY}
+
+
+def closing(hostname: str) -> Reply:
+    """The answer to QUIT."""
+    return Reply(221, "2.0.0", (f"{hostname} closing connection",))
+
+
+def encode(reply: Reply) -> bytes:
+    """The bytes of a reply. Line ends inside its text, which would make a second reply, become blanks."""
+    data = reply.encode()
+    lines = len(reply.lines)
+    if data.count(b"\n") == lines and data.count(b"\r") == lines:
+        return data
+    clean = tuple("".join(c if c.isprintable() else " " for c in line) for line in reply.lines)
+    return Reply(reply.code, reply.enhanced, clean).encode()

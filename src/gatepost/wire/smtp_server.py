@@ -1,0 +1,493 @@
+"""The server side of SMTP as an engine without I/O: the peer's bytes in, events out; answers in, bytes out.
+
+How it works. `receive` keeps what came; `next_event` reads on from there until something must be told to
+the session. An event that wants an answer stops the reading, so commands pipelined behind it wait unread, and
+replies keep the order of the commands (RFC 2920). What the session need not decide (syntax, sequence, sizes,
+NOOP, HELP, VRFY, RSET, QUIT) is answered here. `answer` moves the state as `TRANSITIONS` says.
+
+What it refuses outright, and why. Any octet behind STARTTLS, in the same piece or before `tls_started`, ends the
+connection: nothing said in clear may be taken as said inside TLS (C1 to C6; so does a ClientHello that comes with the
+STARTTLS line, C4). Octets behind DATA before the 354 end it too (C18): the sender did not wait to learn
+whether a message is wanted, and its text must not be read as commands. A BDAT whose size cannot be read ends
+it, for nobody can say where commands go on (C20). HTTP ends it at the first line (C44). Octets behind the end of
+data, or behind the octets of a BDAT, are a legal pipeline and wait their turn.
+
+Limits. A command line has `max_line` octets; a longer one is skipped to its CRLF and refused, at 64 KiB the connection
+ends. Only CRLF ends a line; a bare LF refuses the line at once. `MAX_FAULTS` refusals of the engine since the
+last message end the connection with 421. More than `FREE_CHUNKS` chunks of less than `MIN_CHUNK` octets on
+average end it as well (C21).
+
+Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 6152, RFC 6531.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from gatepost.core.reply import Reply
+from gatepost.wire import server_replies as replies
+from gatepost.wire.server_body import REASONS, TOO_BIG, BodyCheck, DataScanner, DotWatch
+from gatepost.wire.server_commands import (
+    COMMANDS,
+    MAX_CHUNK,
+    TRANSITIONS,
+    Chunk,
+    Command,
+    Context,
+    Effect,
+    Gate,
+    Move,
+    State,
+    in_sequence,
+)
+from gatepost.wire.server_events import (
+    Aborted,
+    Abuse,
+    Body,
+    BodyEnd,
+    BodyStarted,
+    ChunkDone,
+    Data,
+    Hello,
+    Mail,
+    Quit,
+    Rcpt,
+    Reset,
+    ServerEvent,
+    StartTls,
+    TlsRequiredMissing,
+)
+from gatepost.wire.server_input import LineFault, ServerInput
+from gatepost.wire.smtp_syntax import SyntaxFault
+
+__all__ = [
+    "Aborted",
+    "Abuse",
+    "Body",
+    "BodyEnd",
+    "BodyStarted",
+    "ChunkDone",
+    "Data",
+    "Hello",
+    "Mail",
+    "Quit",
+    "Rcpt",
+    "Reset",
+    "ServerEngine",
+    "ServerEvent",
+    "ServerSettings",
+    "StartTls",
+    "State",
+    "TlsRequiredMissing",
+]
+
+MAX_FAULTS = 20  # refusals of the engine since the last message
+FREE_CHUNKS = 256  # BDATs of a message that may have any size
+MIN_CHUNK = 128  # octets a BDAT must have on average after that
+
+_CONTROLS = bytes((*range(32), 127))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the engine must know of its listener and of the sender's policy.
+
+    Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line.
+    """
+
+    hostname: str
+    max_message_size: int
+    max_line: int = 2048
+    max_header: int = 262_144
+    require_tls: bool = False
+
+
+class ServerEngine:
+    """One SMTP connection, server side. Never blocks; raises RuntimeError only on misuse by the session."""
+
+    __slots__ = (
+        "_check",
+        "_chunk",
+        "_chunk_octets",
+        "_chunk_refusal",
+        "_chunks",
+        "_context",
+        "_dots",
+        "_eof",
+        "_events",
+        "_faults",
+        "_input",
+        "_output",
+        "_refused_recipient",
+        "_scanner",
+        "_settings",
+        "_tls_missing_said",
+        "_tls_pending",
+        "_waiting",
+        "extended",
+        "hello_name",
+        "require_tls",
+        "starttls_offered",
+        "state",
+        "tls_active",
+    )
+
+    def __init__(self, settings: ServerSettings, *, tls_active: bool = False) -> None:
+        self.tls_active = tls_active
+        self.starttls_offered = False  # set by the session before EHLO
+        self.require_tls = settings.require_tls  # the same
+        self.state = State.SILENT
+        self.hello_name = ""
+        self.extended = False
+        self._settings = settings
+        self._context = Context(settings.max_message_size)
+        self._input = ServerInput(settings.max_line)
+        self._events: deque[ServerEvent] = deque()
+        self._waiting: ServerEvent | None = None
+        self._output: list[bytes] = []
+        self._eof = False
+        self._tls_pending = False  # STARTTLS was accepted, the handshake is not done
+        self._tls_missing_said = False
+        self._faults = 0
+        self._refused_recipient = False
+        self._scanner = DataScanner()
+        self._check: BodyCheck | None = None  # of the message in hand
+        self._dots = DotWatch()
+        self._chunk: Chunk | None = None  # the BDAT whose octets are awaited
+        self._chunk_refusal: Reply | None = None  # what it will be answered, for its place or its transaction
+        self._chunks = 0  # BDATs since MAIL, and their octets
+        self._chunk_octets = 0
+
+    # --- what the session calls -------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more will be read: send the output and close."""
+        return self.state is State.CLOSED
+
+    @property
+    def in_message(self) -> bool:
+        """A body is begun and not ended."""
+        return self.state is State.BODY or self.state is State.CHUNKS
+
+    @property
+    def buffered(self) -> int:
+        """Octets not looked at yet. They grow if the session reads on while an event is unanswered."""
+        return len(self._input)
+
+    def greet(self, reply: Reply) -> None:
+        """The greeting: 220, or a refusal (then only QUIT is heard, RFC 5321 §3.1)."""
+        if self.state is not State.SILENT:
+            raise RuntimeError("greeted already")
+        self._say(reply)
+        self.state = State.GREETED if reply.positive else State.REFUSED
+
+    def receive(self, data: bytes) -> None:
+        """Octets of the peer, in any split."""
+        if not data or self.state is State.CLOSED:
+            return
+        if self._tls_pending or type(self._waiting) is StartTls:
+            self._abuse("STARTTLS injection", replies.INJECTION)
+        elif type(self._waiting) is Data:
+            self._abuse("Data sent before it was asked for", replies.EARLY)
+        else:
+            self._input.add(data)
+
+    def peer_closed(self) -> None:
+        """The peer will send no more. What it sent is still worked off: take events once more."""
+        self._eof = True
+
+    def next_event(self) -> ServerEvent | None:
+        """The next thing to know. None: more octets are needed, an answer is due, or the connection is over."""
+        events = self._events
+        while not events:
+            if self._waiting is not None or self._tls_pending:
+                return None
+            if self.state is State.SILENT or self.state is State.CLOSED:
+                return None
+            if not self._step():
+                return self._ended() if self._eof else None
+        event = events.popleft()
+        if event.wants_answer:
+            self._waiting = event
+        return event
+
+    def answer(self, reply: Reply) -> None:
+        """The session's answer to the event that waits. 2yz (354 to Data) moves the state on, 421 ends it."""
+        event = self._waiting
+        if event is None:
+            raise RuntimeError("no event waits for an answer")
+        self._waiting = None
+        if self.state is State.CLOSED:
+            return  # the peer went too far in the meantime, and was told
+        if type(event) is Hello and event.extended and reply.positive:
+            reply = Reply(reply.code, "", (*reply.lines, *self.extensions()))
+        self._say(reply)
+        if reply.code == 421:
+            self.state = State.CLOSED
+        else:
+            self._answered(event, reply.positive)
+
+    def take_output(self) -> bytes:
+        """Everything to send now, replies in the order of the commands."""
+        output = self._output
+        if not output:
+            return b""
+        joined = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return joined
+
+    def tls_started(self) -> None:
+        """TLS is up: nothing said before counts, the peer must say EHLO again (RFC 3207 §4.2, C5).
+
+        Raises RuntimeError when no STARTTLS was accepted, or octets in clear came behind it.
+        """
+        if not self._tls_pending or self.state is State.CLOSED:
+            raise RuntimeError("TLS must not start here")
+        self._tls_pending = False
+        self.tls_active = True
+        self.hello_name = ""
+        self.extended = False
+        self._forget_transaction()
+        self._move(Move.STARTTLS)
+
+    def extensions(self) -> tuple[str, ...]:
+        """The keywords of EHLO as they are offered now."""
+        starttls = ("STARTTLS",) if self.starttls_offered and not self.tls_active else ()
+        size = f"SIZE {self._settings.max_message_size}"
+        return (
+            "PIPELINING",
+            size,
+            *starttls,
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "DSN",
+            "SMTPUTF8",
+            "CHUNKING",
+        )
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Work off one command or one piece of a body. False when more octets must come first."""
+        if self._chunk is not None:
+            return self._read_chunk(self._chunk)
+        if self.state is State.BODY:
+            return self._read_data()
+        line = self._input.line()
+        if line is None:
+            return False
+        if type(line) is bytes:
+            self._command(line)
+        elif line is LineFault.ENDLESS:
+            self._abuse("Line without end", replies.LINE_TOO_LONG)
+        else:
+            self._fault(replies.LINE_TOO_LONG if line is LineFault.TOO_LONG else replies.BAD_LINE)
+        return True
+
+    def _command(self, line: bytes) -> None:
+        if len(line.translate(None, _CONTROLS)) != len(line):
+            self._fault(replies.BAD_LINE if b"\n" in line or b"\r" in line else replies.CONTROL)
+            return
+        verb, _, argument = line.partition(b" ")
+        row = COMMANDS.get(verb) or COMMANDS.get(verb.upper())
+        if row is None:
+            self._fault(replies.UNKNOWN)
+        elif row.effect is Effect.CHUNK:
+            self._begin_chunk(row, argument.strip(b" "))
+        elif row.effect is Effect.HTTP:
+            self._abuse("HTTP request", replies.HTTP)
+        elif row.effect is Effect.DATA and len(self._input):
+            self._abuse("Data sent before it was asked for", replies.EARLY)
+        else:
+            self._perform(row, argument.strip(b" "))
+
+    def _perform(self, row: Command, argument: bytes) -> None:
+        refusal = self._refusal(row)
+        if refusal is not None:
+            self._fault(refusal)
+            return
+        try:
+            event = row.parse(argument, self._context)
+        except SyntaxFault as fault:
+            self._fault(fault.reply)
+            return
+        if row.effect is Effect.TLS and len(self._input):
+            self._abuse("STARTTLS injection", replies.INJECTION)
+        elif isinstance(event, ServerEvent):
+            if row.move is Move.RSET:
+                self._move(Move.RSET)
+                self._forget_transaction()
+                self._say(replies.OK)
+            elif row.move is Move.HELLO and self.state > State.READY:
+                self._move(Move.HELLO)
+                self._forget_transaction()
+                self._events.append(Reset())
+            elif row.effect is Effect.QUIT:
+                self._say(replies.closing(self._settings.hostname))
+                self.state = State.CLOSED
+            self._events.append(event)
+        elif row.effect is Effect.NOT_OFFERED:
+            self._fault(replies.NOT_OFFERED)
+        else:
+            self._say(replies.FIXED[row.effect])
+
+    def _refusal(self, row: Command) -> Reply | None:
+        """Why the command may not come here, or None."""
+        if (
+            self.require_tls
+            and not self.tls_active
+            and row.gate is Gate.TLS
+            and self.state is not State.REFUSED
+        ):
+            if not self._tls_missing_said:
+                self._tls_missing_said = True
+                self._events.append(TlsRequiredMissing())
+            return replies.TLS_FIRST
+        if row.effect is Effect.TLS and not self.tls_active and not self.starttls_offered:
+            return replies.NOT_OFFERED
+        if in_sequence(self.state, row) and not (row.effect is Effect.TLS and self.tls_active):
+            return None
+        if self._refused_recipient and self.state is State.SENDER and row.move in (Move.DATA, Move.BDAT):
+            return replies.NO_RECIPIENT
+        return replies.SEQUENCE
+
+    def _ended(self) -> ServerEvent | None:
+        """Everything was read and the peer is gone."""
+        cut = self.in_message
+        self.state = State.CLOSED
+        return Aborted() if cut else None
+
+    # --- bodies -----------------------------------------------------------------------------------
+
+    def _read_data(self) -> bool:
+        new = self._input.take_all()
+        check = self._check
+        if not new or check is None:
+            return False
+        scanner = self._scanner
+        piece, behind = scanner.feed(new, check.refusal is None)
+        if piece and check.take(piece):
+            self._events.append(Body(piece, scanner.dotted))
+        if behind >= 0:
+            self._input.give_back(new, behind)
+            self._end_message(check)
+        return True
+
+    def _begin_chunk(self, row: Command, argument: bytes) -> None:
+        """BDAT: its octets follow, whatever it is answered (RFC 3030 §2)."""
+        try:
+            chunk = row.parse(argument, self._context)
+        except SyntaxFault as fault:
+            self._abuse("BDAT without a readable size", fault.reply)
+            return
+        if not isinstance(chunk, Chunk) or chunk.left >= MAX_CHUNK:
+            self._abuse("Message size exceeds limit", TOO_BIG)
+            return
+        self._chunks += 1
+        self._chunk_octets += chunk.left
+        if self._chunks > FREE_CHUNKS and self._chunk_octets < self._chunks * MIN_CHUNK:
+            self._abuse("Too many small chunks", replies.TINY_CHUNKS)
+            return
+        self._chunk = chunk
+        self._chunk_refusal = self._refusal(row)
+        if self._chunk_refusal is not None:
+            return
+        if self.state is State.RECIPIENTS:
+            self._move(Move.BDAT)
+            self._check = BodyCheck(self._settings.max_message_size, self._settings.max_header)
+            self._dots = DotWatch()
+            self._events.append(BodyStarted(True))
+        if self._check is not None:
+            self._check.announce(chunk.left)
+
+    def _read_chunk(self, chunk: Chunk) -> bool:
+        check = self._check
+        if chunk.left:
+            piece = self._input.take(chunk.left)
+            if not piece:
+                return False
+            chunk.left -= len(piece)
+            if self._chunk_refusal is None and check is not None and check.take(piece):
+                self._events.append(Body(piece, self._dots.sees(piece)))
+            return True
+        self._chunk = None
+        if self._chunk_refusal is not None:
+            # Chunks that were pipelined behind a refused one are one fault together.
+            self._fault(self._chunk_refusal, counts=self._chunks == 1)
+        elif check is not None and (chunk.last or check.refusal is not None):
+            self._end_message(check)
+        else:
+            self._events.append(ChunkDone(chunk.size))
+        return True
+
+    def _end_message(self, check: BodyCheck) -> None:
+        check.finish()
+        if check.refusal is None:
+            self._events.append(BodyEnd(check.size))
+            return
+        self._say(check.refusal)
+        self._events.append(Abuse(REASONS[check.refusal], check.refusal, False))
+        self._move(Move.DONE)
+        self._forget_transaction()
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _answered(self, event: ServerEvent, success: bool) -> None:
+        kind = type(event)
+        if kind is Rcpt:
+            if success:
+                self._move(Move.RCPT)
+            else:
+                self._refused_recipient = True
+        elif isinstance(event, Mail):
+            if success:
+                self._move(Move.MAIL)
+                self._context.smtputf8 = event.smtputf8
+                self._chunks = self._chunk_octets = 0
+        elif kind is Data:
+            if success:
+                self._move(Move.DATA)
+                self._scanner = DataScanner()
+                self._check = BodyCheck(self._settings.max_message_size, self._settings.max_header)
+                self._events.append(BodyStarted(False))
+        elif kind is BodyEnd or (kind is ChunkDone and not success):
+            if success:
+                self._faults = 0
+            self._move(Move.DONE)
+            self._forget_transaction()
+        elif isinstance(event, Hello):
+            if success:
+                self._move(Move.HELLO)
+                self.hello_name = event.name
+                self.extended = event.extended
+        elif kind is StartTls:
+            self._tls_pending = success
+
+    def _move(self, move: Move) -> None:
+        self.state = TRANSITIONS[self.state, move]
+
+    def _forget_transaction(self) -> None:
+        self._check = None
+        self._context.smtputf8 = False
+        self._refused_recipient = False
+
+    def _say(self, reply: Reply) -> None:
+        self._output.append(replies.encode(reply))
+
+    def _fault(self, reply: Reply, *, counts: bool = True) -> None:
+        """Refuse a command; too many of them end the connection."""
+        self._say(reply)
+        self._faults += counts
+        if self._faults >= MAX_FAULTS:
+            self._abuse("Too many errors", replies.TOO_MANY_FAULTS)
+
+    def _abuse(self, reason: str, reply: Reply) -> None:
+        """End the connection: nothing that came or comes is looked at any more."""
+        self._say(reply)
+        self._input.clear()
+        self._chunk = None
+        self._tls_pending = False
+        self.state = State.CLOSED
+        self._events.append(Abuse(reason, reply, True))
