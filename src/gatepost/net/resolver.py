@@ -1,0 +1,261 @@
+"""Names and addresses for the mail's way: MX, A and AAAA, and the confirmed name of a client.
+
+How it works. Every look-up goes through one cache of bounded size; several that want the same thing at the
+same time share one question. A look-up that was begun goes on when its caller is cancelled, since others may wait
+for it. `close` ends them.
+
+What it trusts. The configured resolvers, for what they say; for what is proven see `DnsClient`. CNAMEs are
+followed within an answer (RFC 5321 §5.1 lets an MX host or a domain be an alias; loops end after 16).
+
+Limits. 10,000 cached answers, 200 questions on the way, 10 s a look-up, 2 s for a client's name. TTLs are kept
+within 1 s to 1 h, negative ones within 5 min (RFC 2308 §5), failures are remembered for 5 s; a confirmed client
+name 60 s to 1 h.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+
+from gatepost.core.address import IPAddress
+from gatepost.net.dns_answer import (
+    DnsAnswer,
+    DnsStatus,
+    HostName,
+    Mx,
+    NoName,
+    PtrAnswer,
+    Undetermined,
+)
+from gatepost.net.dns_client import DnsClient, NoAnswer, Response
+
+T = TypeVar("T")
+
+CACHE_SIZE = 10_000
+MAX_QUESTIONS = 200
+LOOKUP_SECONDS = 10.0
+PTR_SECONDS = 2.0
+MIN_TTL, MAX_TTL = 1.0, 3600.0
+MAX_NEGATIVE_TTL = 300.0
+FAILURE_TTL = 5.0
+NAME_TTL = 60.0
+MAX_PTR_NAMES = 5  # an address with hundreds of PTR records is not worth hundreds of questions
+
+
+class Resolver:
+    """One per worker. All methods answer with a value; none raises for what DNS does."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        client: DnsClient,
+        *,
+        hosts: Mapping[IPAddress, str] | None = None,
+        cache_size: int = CACHE_SIZE,
+        lookup_seconds: float = LOOKUP_SECONDS,
+        ptr_seconds: float = PTR_SECONDS,
+    ) -> None:
+        self._loop = loop
+        self._client = client
+        self._hosts = dict(hosts or {})
+        self._cache_size = cache_size
+        self._lookup_seconds = lookup_seconds
+        self._ptr_seconds = ptr_seconds
+        self._cache: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+        self._running: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._questions = asyncio.Semaphore(MAX_QUESTIONS)
+
+    async def mx(self, domain: str) -> DnsAnswer[Mx]:
+        """The MX records of a domain (A-labels), by preference; the null MX has an empty host."""
+        return await self._answer(domain, dns.rdatatype.MX, _mx_of)
+
+    async def addresses(self, host: str) -> DnsAnswer[IPAddress]:
+        """All addresses of a host, IPv4 first. Temporary only when nothing was found and something is unknown."""
+        v4, v6 = await asyncio.gather(
+            self._answer(host, dns.rdatatype.A, _address_of),
+            self._answer(host, dns.rdatatype.AAAA, _address_of),
+        )
+        return _combined(v4, v6)
+
+    async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
+        """The name of a client: its PTR name, provided that the name has the address (2 s at most)."""
+        if name := self._hosts.get(address):
+            return HostName(name)
+        key = (str(address), "confirmed")
+        try:
+            async with asyncio.timeout(self._ptr_seconds):
+                answer: PtrAnswer = await self._shared(key, lambda: self._confirm(address), _name_ttl)
+        except TimeoutError:
+            return Undetermined(f"no answer within {self._ptr_seconds:g} s")
+        return answer
+
+    def forget(self) -> None:
+        """Drop everything cached (a commit changed the servers, or their trust)."""
+        self._cache.clear()
+
+    async def close(self) -> None:
+        """End all look-ups on the way; who waits for one is cancelled."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- cache and sharing -----------------------------------------------------------------------------
+
+    async def _shared(
+        self,
+        key: tuple[str, str],
+        look_up: Callable[[], Coroutine[Any, Any, T]],
+        ttl: Callable[[T], float],
+    ) -> T:
+        cached = self._cache.get(key)
+        if cached is not None:
+            if cached[0] > self._loop.time():
+                self._cache.move_to_end(key)
+                value: T = cached[1]
+                return value
+            del self._cache[key]
+        task = self._running.get(key)
+        if task is None:
+            task = self._loop.create_task(self._fill(key, look_up, ttl))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._running.pop(key, None))
+        result: T = await asyncio.shield(task)
+        return result
+
+    async def _fill(
+        self,
+        key: tuple[str, str],
+        look_up: Callable[[], Coroutine[Any, Any, T]],
+        ttl: Callable[[T], float],
+    ) -> T:
+        value = await look_up()
+        self._cache[key] = (self._loop.time() + ttl(value), value)
+        if len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return value
+
+    async def _answer(
+        self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
+    ) -> DnsAnswer[T]:
+        async def look_up() -> DnsAnswer[T]:
+            return await self._ask(name, kind, convert)
+
+        return await self._shared((name, kind.name), look_up, lambda answer: answer.ttl)
+
+    async def _ask(
+        self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
+    ) -> DnsAnswer[T]:
+        try:
+            question = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError):
+            return DnsAnswer(DnsStatus.NXDOMAIN, ttl=MAX_NEGATIVE_TTL, detail="not a name that DNS can hold")
+        try:
+            async with asyncio.timeout(self._lookup_seconds), self._questions:
+                response = await self._client.ask(question, kind)
+            return _read(response, convert)
+        except NoAnswer as failure:
+            return _temporary(str(failure))
+        except TimeoutError:
+            return _temporary(f"no answer within {self._lookup_seconds:g} s")
+
+    # --- the name of a client ---------------------------------------------------------------------------
+
+    async def _confirm(self, address: IPAddress) -> PtrAnswer:
+        reverse = dns.reversename.from_address(str(address)).to_text()
+        pointers = await self._answer(reverse, dns.rdatatype.PTR, _name_of)
+        if pointers.temporary:
+            return Undetermined(pointers.detail)
+        kind = dns.rdatatype.A if address.version == 4 else dns.rdatatype.AAAA
+        unknown = ""
+        names = [name for name in pointers.values if _is_host_name(name)][:MAX_PTR_NAMES]
+        for name in names:
+            forward = await self._answer(name, kind, _address_of)
+            if address in forward.values:
+                return HostName(name)
+            if forward.temporary:
+                unknown = forward.detail
+        return Undetermined(unknown) if unknown else NoName(names[0] if names else "")
+
+
+# --- reading answers --------------------------------------------------------------------------------------
+
+
+def _temporary(detail: str) -> DnsAnswer[Any]:
+    return DnsAnswer(DnsStatus.TEMPORARY, ttl=FAILURE_TTL, detail=detail)
+
+
+def _read(response: Response, convert: Callable[[Any], T]) -> DnsAnswer[T]:
+    message = response.message
+    try:
+        chain = message.resolve_chaining()
+    except (dns.exception.DNSException, dns.message.NotQueryResponse):
+        return _temporary("malformed answer")
+    if chain.answer is None:
+        missing = message.rcode() == dns.rcode.NXDOMAIN
+        return DnsAnswer(
+            DnsStatus.NXDOMAIN if missing else DnsStatus.NO_DATA,
+            secure=response.secure,
+            ttl=min(max(float(chain.minimum_ttl), MIN_TTL), MAX_NEGATIVE_TTL),
+        )
+    values = sorted({convert(record) for record in chain.answer}, key=_order)
+    return DnsAnswer(
+        DnsStatus.FOUND,
+        tuple(values),
+        response.secure,
+        min(max(float(chain.minimum_ttl), MIN_TTL), MAX_TTL),
+    )
+
+
+def _order(value: object) -> tuple[int, str]:
+    return (value.preference, value.host) if isinstance(value, Mx) else (0, str(value))
+
+
+def _combined(v4: DnsAnswer[IPAddress], v6: DnsAnswer[IPAddress]) -> DnsAnswer[IPAddress]:
+    values = v4.values + v6.values
+    both = (v4, v6)
+    secure = all(answer.secure for answer in both if answer.found or not values)
+    ttl = min(v4.ttl, v6.ttl)
+    if values:
+        return DnsAnswer(DnsStatus.FOUND, values, secure, ttl)
+    for status in (DnsStatus.TEMPORARY, DnsStatus.NXDOMAIN):
+        for answer in both:
+            if answer.status is status:
+                return DnsAnswer(status, (), secure, ttl, answer.detail)
+    return DnsAnswer(DnsStatus.NO_DATA, (), secure, ttl)
+
+
+def _name_ttl(answer: PtrAnswer) -> float:
+    """A name is shared for a minute; what could not be told is asked again soon."""
+    return FAILURE_TTL if isinstance(answer, Undetermined) else NAME_TTL
+
+
+def _text_of(name: dns.name.Name) -> str:
+    return "" if name == dns.name.root else name.to_text(omit_final_dot=True).lower()
+
+
+def _mx_of(record: Any) -> Mx:
+    return Mx(record.preference, _text_of(record.exchange))
+
+
+def _address_of(record: Any) -> IPAddress:
+    return ipaddress.ip_address(record.address)
+
+
+def _name_of(record: Any) -> str:
+    return _text_of(record.target)
+
+
+def _is_host_name(name: str) -> bool:
+    """Letters, digits, hyphens, underscores and dots: a PTR record may hold any octets."""
+    return bool(name) and all(character.isalnum() or character in "-_." for character in name)

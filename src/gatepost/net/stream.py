@@ -1,0 +1,418 @@
+"""One connection, in clear or under TLS: the transport between a socket and the engines of `wire`.
+
+How it works. The socket is registered with the loop once, and stays registered while it may be read. When octets
+come, the callback reads them (decrypts them), appends them to a buffer of at most 64 KiB and wakes the one
+coroutine that may be waiting in `read`. `write` gives octets to the kernel at once and keeps only what it
+does not take; `drain` waits while more than 64 KiB is kept, until less than 16 KiB is. There is no task and no
+timer of a connection's own: a deadline is a number that the reactor's sweeper looks at once a second.
+
+TLS. `start_tls` drives the handshake from the caller's coroutine; what had been read and not yet taken is input
+of the handshake, so octets that were smuggled behind STARTTLS can break it but never become a command
+(C1 to C4). From then on the callback decrypts and `write` encrypts. Everything is encrypted and queued
+in one go, so a cancelled task leaves no half record behind.
+
+Ends. A clean end is `b""` from `read`: FIN in clear, close_notify under TLS. A TLS connection that just ends
+raises StreamLost, since somebody may have cut it. What the peer sent before it ended is always handed
+out first. A failed `write` is not raised by `write` but by `drain`, and does not keep `read` from handing out
+what the peer still said (a 421, as a rule).
+
+Limits. See the constants; a reader that does not read stops the peer, a peer that does not read stops the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+from gatepost.net.deadlines import NEVER
+from gatepost.net.errors import (
+    TIMEOUT_TEXT,
+    UNEXPECTED_EOF_TEXT,
+    StreamError,
+    StreamLost,
+    StreamTimeout,
+    TlsFailure,
+    system_error_text,
+)
+from gatepost.net.reactor import READ_SIZE, Reactor
+from gatepost.net.tls import ClientContext, ServerContext, TlsSession
+from gatepost.net.tls_stream import HANDSHAKE_FEED, Handshake, TlsPump, take_output
+
+UNREAD_LIMIT = 64 * 1024  # reading pauses while this much waits for the reader
+UNSENT_HIGH = 64 * 1024  # `drain` waits above this …
+UNSENT_LOW = 16 * 1024  # … until it is below this
+HANDSHAKE_SECONDS = 30.0
+CLOSE_FLUSH_SECONDS = 5.0  # for the last octets of ours, when no deadline is nearer
+CLOSE_WAIT_SECONDS = 1.0  # for the peer's close_notify
+
+NO_CLOSE_NOTIFY = "connection closed without a TLS close_notify"
+_CLOSED = "connection closed"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """One end of a connection. `host` is the text of the address, an IPv4-mapped one as IPv4."""
+
+    host: str
+    port: int
+
+
+def socket_address(raw: tuple[str, int] | tuple[str, int, int, int]) -> SocketAddress:
+    """The address as the socket module gives it."""
+    host = raw[0].partition("%")[0]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return SocketAddress(host, raw[1])
+
+
+class Stream:
+    """A connected socket as a stream of octets. One task reads, one writes; they may be the same.
+
+    The stream owns `sock` (non-blocking) and closes it. `deadline` is the sweeper's; use `set_deadline`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_end",
+        "_fd",
+        "_incoming",
+        "_loop",
+        "_outgoing",
+        "_pump",
+        "_reactor",
+        "_read_waiter",
+        "_reading",
+        "_sock",
+        "_write_error",
+        "_write_waiter",
+        "deadline",
+        "local",
+        "peer",
+        "tls",
+    )
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, peer: SocketAddress | None = None) -> None:
+        self._reactor = reactor
+        self._loop = reactor.loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.local = socket_address(sock.getsockname())
+        self.peer = peer or socket_address(sock.getpeername())
+        self.tls: TlsSession | None = None
+        self.deadline = NEVER
+        self._pump: TlsPump | None = None
+        self._incoming = b""
+        self._outgoing: bytearray | None = None
+        self._read_waiter: asyncio.Future[None] | None = None
+        self._write_waiter: asyncio.Future[None] | None = None
+        self._end: StreamError | bool = False  # True: a clean end
+        self._write_error: StreamError | None = None
+        self._closed = False
+        self._reading = False
+        self._resume()
+        reactor.sweeper.add(self)
+
+    @property
+    def unread(self) -> bool:
+        """True when octets came that nobody has read yet."""
+        return bool(self._incoming)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """The time for everything that is awaited from now on until it is set again; None: no limit.
+
+        Coarse: it is looked at once a second. When it passes, what is being awaited raises StreamTimeout.
+        """
+        self.deadline = NEVER if seconds is None else self._loop.time() + seconds
+
+    async def read(self) -> bytes:
+        """What has come, 1 octet to 64 KiB; `b""` at a clean end, again and again.
+
+        Raises StreamLost, StreamTimeout, or TlsFailure when a record broke the session.
+        """
+        while not (data := self._incoming):
+            if self._end is True:
+                return b""
+            if self._end:
+                raise self._end
+            await self._wait_readable()
+        self._incoming = b""
+        if not self._reading:
+            self._resume()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send `data`: at once what the kernel takes, the rest when it can. Errors are raised by `drain`."""
+        if self._write_error is not None or not data:
+            return
+        pump = self._pump
+        if pump is not None:
+            data = pump.encrypt(data)
+            if pump.failure is not None:
+                self._fail_writing(pump.failure)
+                return
+        self._send(data)
+
+    async def drain(self) -> None:
+        """Wait while more than 64 KiB is unsent, until less than 16 KiB is. Raises what ended our sending."""
+        if self._outgoing is not None and len(self._outgoing) > UNSENT_HIGH:
+            await self._wait_sent(UNSENT_LOW)
+        if self._write_error is not None:
+            raise self._write_error
+
+    async def start_tls(self, context: ServerContext | ClientContext, *, sni: str = "") -> TlsSession:
+        """Make the handshake; afterwards everything read and written is under TLS.
+
+        At most 30 s, waiting for a free slot included (100 handshakes at once a worker), and 64 KiB of input.
+        Raises TlsFailure; the connection is then of no more use. `tls` is what was established.
+        """
+        if self._pump is not None or self._closed:
+            raise RuntimeError("TLS is active already, or the stream is closed")
+        saved = self.deadline
+        self.deadline = min(saved, self._loop.time() + HANDSHAKE_SECONDS)
+        try:
+            async with asyncio.timeout_at(self.deadline if self._reactor.handshakes.locked() else None):
+                await self._reactor.handshakes.acquire()
+        except TimeoutError:
+            self.deadline = saved
+            raise self._fail(TlsFailure(TIMEOUT_TEXT)) from None
+        try:
+            return await self._shake_hands(Handshake(context, sni))
+        except TlsFailure as failure:
+            raise self._fail(failure) from None
+        except StreamError as error:
+            raise self._fail(TlsFailure(error.text)) from None
+        finally:
+            self._reactor.handshakes.release()
+            self.deadline = saved
+
+    async def close(self) -> None:
+        """End the connection in order: send what is unsent, close_notify, and await the peer's for 1 s at most.
+
+        Never raises for what the peer does. Cancelled, it closes at once.
+        """
+        if self._closed:
+            return
+        try:
+            await self._close_in_order()
+        except StreamError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the socket at once. Whoever waits gets StreamLost."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pause()
+        if self._outgoing is not None:
+            self._loop.remove_writer(self._fd)
+            self._outgoing = None
+        self._reactor.sweeper.remove(self)
+        self._sock.close()
+        lost = StreamLost(_CLOSED)
+        self._end = self._end or lost
+        self._write_error = self._write_error or lost
+        self._pump = None
+        _wake(self._read_waiter)
+        _wake(self._write_waiter)
+
+    def expire(self) -> None:
+        """The deadline has passed (called by the sweeper): fail what is being awaited."""
+        for waiter in (self._read_waiter, self._write_waiter):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(StreamTimeout())
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        scratch = self._reactor.scratch
+        try:
+            size = self._sock.recv_into(scratch, READ_SIZE - len(self._incoming))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end_reading(StreamLost(system_error_text(error)))
+            return
+        pump = self._pump
+        if not size:
+            self._end_reading(StreamLost(NO_CLOSE_NOTIFY) if pump is not None else True)
+            return
+        data = bytes(scratch[:size]) if pump is None else self._decrypt(pump, scratch[:size])
+        if data:
+            self._incoming = self._incoming + data if self._incoming else data
+            _wake(self._read_waiter)
+            if len(self._incoming) >= UNREAD_LIMIT:
+                self._pause()
+
+    def _decrypt(self, pump: TlsPump, data: memoryview) -> bytes:
+        plain = pump.decrypt(data)
+        self._after_decrypting(pump)
+        return plain
+
+    def _after_decrypting(self, pump: TlsPump) -> None:
+        if pump.output:
+            output, pump.output = pump.output, b""
+            self._send(output)
+        if pump.closed:
+            self._end_reading(True)
+        elif pump.failure is not None:
+            self._end_reading(pump.failure)
+            self._fail_writing(pump.failure)
+
+    def _end_reading(self, end: StreamError | bool) -> None:
+        self._end = self._end or end
+        self._pause()
+        _wake(self._read_waiter)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    def _resume(self) -> None:
+        if not self._reading and not self._end and not self._closed:
+            self._reading = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    async def _wait_readable(self) -> None:
+        if self._read_waiter is not None:
+            raise RuntimeError("two tasks read from one stream")
+        self._read_waiter = self._loop.create_future()
+        try:
+            await self._read_waiter
+        finally:
+            self._read_waiter = None
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        if self._outgoing is not None:
+            self._outgoing += data
+            return
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._fail_writing(StreamLost(system_error_text(error)))
+            return
+        if sent < len(data):
+            self._outgoing = bytearray(memoryview(data)[sent:])
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        outgoing = self._outgoing
+        if outgoing is None:
+            return
+        try:
+            sent = self._sock.send(outgoing)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail_writing(StreamLost(system_error_text(error)))
+            return
+        del outgoing[:sent]
+        if not outgoing:
+            self._outgoing = None
+            self._loop.remove_writer(self._fd)
+        if len(outgoing) < UNSENT_LOW:
+            _wake(self._write_waiter)
+
+    def _fail_writing(self, error: StreamError) -> None:
+        if self._outgoing is not None:
+            self._outgoing = None
+            self._loop.remove_writer(self._fd)
+        self._write_error = self._write_error or error
+        _wake(self._write_waiter)
+
+    async def _wait_sent(self, limit: int) -> None:
+        """Until at most `limit` octets are unsent, or our sending ended."""
+        if self._write_waiter is not None:
+            raise RuntimeError("two tasks wait for one stream to drain")
+        try:
+            while self._outgoing is not None and len(self._outgoing) > limit:
+                self._write_waiter = self._loop.create_future()
+                await self._write_waiter
+        finally:
+            self._write_waiter = None
+
+    # --- handshake and end ----------------------------------------------------------------------------
+
+    async def _shake_hands(self, handshake: Handshake) -> TlsSession:
+        connection = handshake.connection
+        while True:
+            try:
+                established = handshake.step()
+            finally:
+                self._send(take_output(connection))  # also the alert that says why it failed
+            if established:
+                break
+            while not self._incoming:
+                if self._end:
+                    raise TlsFailure(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
+                await self._wait_readable()
+            feed = self._incoming[:HANDSHAKE_FEED]
+            self._incoming = self._incoming[HANDSHAKE_FEED:]
+            self._resume()
+            handshake.feed(feed)
+        self.tls = handshake.session()
+        self._pump = TlsPump(connection)
+        self._take_early_records(self._pump)
+        return self.tls
+
+    def _take_early_records(self, pump: TlsPump) -> None:
+        """Records that came right behind the peer's last handshake message."""
+        parts: list[bytes] = []
+        pump.drain(parts)
+        raw, self._incoming = self._incoming, b""
+        if raw and not pump.closed and pump.failure is None:
+            parts.append(pump.decrypt(memoryview(raw)))
+        self._incoming = b"".join(parts)
+        self._after_decrypting(pump)
+        # A FIN seen during the handshake was that of an unfinished TLS connection.
+        if self._end is True and not pump.closed:
+            self._end = StreamLost(NO_CLOSE_NOTIFY)
+
+    def _fail(self, failure: TlsFailure) -> TlsFailure:
+        self._end = self._end if isinstance(self._end, StreamError) else failure
+        self._incoming = b""
+        self._pause()
+        self._write_error = self._write_error or failure
+        return failure
+
+    async def _close_in_order(self) -> None:
+        self.deadline = min(self.deadline, self._loop.time() + CLOSE_FLUSH_SECONDS)
+        pump = self._pump
+        if self._write_error is None and pump is not None:
+            self._send(pump.close_notify())
+        await self._wait_sent(0)
+        if self._write_error is not None or self._end:
+            return
+        if pump is None:
+            if not self._incoming:
+                return
+            # Closing with unread input resets the connection, and our last reply with it.
+            self._sock.shutdown(socket.SHUT_WR)
+        await self._discard_until_end()
+
+    async def _discard_until_end(self) -> None:
+        timer = self._loop.call_later(CLOSE_WAIT_SECONDS, self._end_reading, True)
+        try:
+            while not self._end:
+                self._incoming = b""
+                self._resume()
+                await self._wait_readable()
+        finally:
+            timer.cancel()
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
