@@ -31,12 +31,13 @@ class Journal(Protocol):
 
     `emit` logs an event as soon as everything before it is out. `hold` queues events that belong to
     one pending state change, at their place in the order, and returns a token; `release` lets them
-    out after the commit, `discard` drops them when the change did not happen.
+    out after the commit, `discard` drops them when the change did not happen. `blob` is the encoded
+    form of the events (`core.codec`), where the caller has made it for the commit: it saves making it twice.
     """
 
     def emit(self, event: Event, /) -> None: ...
 
-    def hold(self, events: Sequence[Event], /) -> int: ...
+    def hold(self, events: Sequence[Event], blob: bytes = b"", /) -> int: ...
 
     def release(self, token: int, /) -> None: ...
 

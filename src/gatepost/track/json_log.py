@@ -1,0 +1,78 @@
+"""`events.jsonl`: every event as one JSON line (`core.codec`), whatever the level of the text log.
+
+The lines of a commit are the very bytes that the spool holds for it. After a crash the spool hands out
+those of the last seconds again; `not_yet_logged` leaves out what did get into the file, so that a replay writes nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from gatepost.core import events as ev
+from gatepost.core.codec import encode_events
+from gatepost.core.events import Event
+from gatepost.track.log_files import LogFile, log_paths
+
+REPLAY_WINDOW = 64 * 1024 * 1024  # of the file's end; far more than the seconds between two flushes bring
+
+
+class JsonLogFormat:
+    """JSON lines have no head and no tail; a loss is an event like others."""
+
+    def head(self, at: float) -> bytes:
+        return b""
+
+    def tail(self, at: float) -> bytes:
+        return b""
+
+    def loss(self, at: float, batches: int, reason: str) -> bytes:
+        text = f"Log lines of {batches} write{'s' if batches != 1 else ''} were lost: {reason}"
+        return encode_events([ev.Warned(at, text)])
+
+
+class JsonLogSink:
+    """A sink of the journal. A commit's `blob` is written as it is, other events are encoded when they come."""
+
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
+        self._pieces: list[bytes] = []
+
+    def add(self, events: Sequence[Event], blob: bytes) -> int:
+        """Take events. Returns how many octets wait to be written for them."""
+        piece = blob or encode_events(events)
+        self._pieces.append(piece)
+        return len(piece)
+
+    def flush(self) -> None:
+        if self._pieces:
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            self._file.append(data)
+
+    def sync_job(self) -> Callable[[], bool]:
+        return self._file.sync_job()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def not_yet_logged(directory: Path, name: str, blobs: Iterable[bytes]) -> list[bytes]:
+    """The blobs whose last line is not at the end of the log, in their order.
+
+    A batch is one append, so a blob is in the file whole or (after a power cut) torn; a torn one
+    counts as missing.
+    """
+    wanted = {blob: blob.rstrip(b"\n").rpartition(b"\n")[2] for blob in blobs}
+    missing = set(wanted.values())
+    window = REPLAY_WINDOW
+    for path in reversed(log_paths(directory, name)):
+        if not missing or window <= 0:
+            break
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - window))
+            for line in file:
+                missing.discard(line.rstrip(b"\n"))
+        window -= size
+    return [blob for blob, last in wanted.items() if last in missing]
