@@ -1,0 +1,121 @@
+"""One certificate, read once.
+
+`Certificate` keeps the DER and what the rest of the product asks of it. Reading touches every extension, so
+that a certificate with a damaged one is refused as a whole and never half understood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gatepost.core.tls import PeerCertificate
+from gatepost.pki.errors import MalformedCertificate
+from gatepost.pki.load import UNREADABLE, load_certificate
+from gatepost.pki.names import PresentedNames, read_names
+from gatepost.pki.text import folded_name, name_text
+
+MAX_NAMES_KEPT = 50  # in a `PeerCertificate`; matching looks at all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """A parsed certificate. Equal to another when the DER is. Times are seconds since the epoch."""
+
+    der: bytes
+    parsed: x509.Certificate = field(repr=False)
+    extensions: x509.Extensions = field(repr=False)
+    names: PresentedNames
+    subject: str
+    issuer: str
+    subject_key: str = field(repr=False)
+    issuer_key: str = field(repr=False)
+    not_before: float
+    not_after: float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and other.der == self.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DER, lower-case hex."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @property
+    def common_name(self) -> str:
+        """The first CN of the subject as it stands, or empty."""
+        return self.names.common_name
+
+    @property
+    def self_issued(self) -> bool:
+        """Subject and issuer are the same name; whether it signed itself, `self_signed` says."""
+        return self.subject_key == self.issuer_key
+
+    @property
+    def self_signed(self) -> bool:
+        """The certificate's own key made its signature."""
+        return self.self_issued and signed_by(self.parsed, self.parsed)
+
+    @property
+    def is_ca(self) -> bool:
+        """basicConstraints says CA:TRUE."""
+        try:
+            return bool(self.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+        except x509.ExtensionNotFound:
+            return False
+
+    @property
+    def public_key_der(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        return self.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def pem(self) -> bytes:
+        return self.parsed.public_bytes(Encoding.PEM)
+
+    def described(self) -> PeerCertificate:
+        """The short form that a delivery keeps and logs."""
+        return PeerCertificate(
+            self.subject, self.issuer, self.fingerprint, self.not_after, self.names.texts(MAX_NAMES_KEPT)
+        )
+
+
+def read_certificate(der: bytes) -> Certificate:
+    """Parse one DER certificate whole. Raises MalformedCertificate."""
+    parsed = load_certificate(der)
+    return Certificate(
+        der,
+        parsed,
+        parsed.extensions,
+        read_names(parsed),
+        name_text(parsed.subject),
+        name_text(parsed.issuer),
+        folded_name(parsed.subject),
+        folded_name(parsed.issuer),
+        parsed.not_valid_before_utc.timestamp(),
+        parsed.not_valid_after_utc.timestamp(),
+    )
+
+
+def signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """The issuer's key made the child's signature, and the names agree. Says nothing of trust."""
+    try:
+        child.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
+
+
+def describe(der: bytes) -> PeerCertificate:
+    """The short form of any bytes that a peer sent as a certificate; never raises for what they hold."""
+    try:
+        return read_certificate(der).described()
+    except MalformedCertificate:
+        return PeerCertificate("(unreadable)", "(unreadable)", hashlib.sha256(der).hexdigest(), 0.0)
