@@ -19,6 +19,7 @@ from gatepost.config.values import (
     Count,
     Duration,
     DurationOrUnlimited,
+    Fault,
     Flag,
     HostText,
     Limit,
@@ -89,7 +90,9 @@ class SenderGroup(Section):
 
     group: Name = Field(description="Name of the group, as the log shows it.", examples=["ALL"])
     senders: tuple[SenderText, ...] = Field(
-        default=(), description="Addresses, networks, ranges, host names, .domains, score ranges, ALL."
+        default=(),
+        description="Addresses, networks, ranges, host names, .domains, score ranges, ALL.",
+        examples=[["192.0.2.1"]],
     )
     policy: Name | None = Field(
         default=None, description="Mail flow policy of the group. Absent: the listener's default_policy."
@@ -108,8 +111,10 @@ class RecipientRule(Section):
 
 
 class PolicyParameters(Section):
-    """What a mail flow policy says beside its name; every key may be left out."""
+    """What a mail flow policy says; a listener may say any of it again (R21)."""
 
+    name: Name = Field(description="Name of the policy.", examples=["ACCEPTED"])
+    action: PolicyAction | None = Field(default=None, description="As in the policy.")
     tls: InboundTls | None = Field(
         default=None,
         description="off: STARTTLS is not offered; preferred: offered; required: nothing passes without it (R19).",
@@ -142,7 +147,6 @@ class PolicyParameters(Section):
 class MailFlowPolicy(PolicyParameters):
     """A named mail flow policy."""
 
-    name: Name = Field(description="Name of the policy.", examples=["ACCEPTED"])
     action: PolicyAction = Field(
         description="accept: the RAT decides; relay: any recipient; reject: 554; tcprefuse: close at once; continue: "
         "note the match and read on.",
@@ -151,17 +155,17 @@ class MailFlowPolicy(PolicyParameters):
 
 
 class PolicyOverride(PolicyParameters):
-    """What one listener changes in a policy (R21): the keys that are given replace the policy's."""
-
-    name: Name = Field(description="The policy that is changed for this listener.", examples=["ACCEPTED"])
-    action: PolicyAction | None = Field(default=None, description="As in the policy.")
+    """What one listener changes in the policy of that name: the keys that are given replace the policy's."""
 
 
 def _named_list(value: Any) -> Any:
     """`{ACCEPTED: {tls: required}}` as the list `[{name: ACCEPTED, tls: required}]`."""
     if not isinstance(value, dict):
         return value
-    return [{"name": name, **body} if isinstance(body, dict) else body for name, body in value.items()]
+    for name, body in value.items():
+        if isinstance(body, dict) and body.get("name", name) != name:
+            raise Fault("names a policy twice", f"leave out the key name under {name}")
+    return [{**body, "name": name} if isinstance(body, dict) else body for name, body in value.items()]
 
 
 class ListenerTimeouts(Section):
@@ -213,7 +217,9 @@ class AddressList(Section):
 
     name: Name = Field(description="Name of the list.", examples=["addresses"])
     addresses: tuple[MailboxEntryText, ...] = Field(
-        default=(), description="domain, .domain, user@domain, user@, an address literal, or ALL."
+        default=(),
+        description="domain, .domain, user@domain, user@, an address literal, or ALL.",
+        examples=[["example.net"]],
     )
 
 

@@ -29,7 +29,7 @@ from gatepost.config.outbound import (
 )
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
-from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, WrittenText
+from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
 
@@ -47,7 +47,7 @@ class Dns(Section):
     """How names are looked up."""
 
     servers: tuple[DnsServerText, ...] = Field(
-        default=(), description="ADDR, ADDR:PORT or [V6]:PORT; empty: the system's."
+        default=(), description="ADDR, ADDR:PORT or [V6]:PORT; empty: the system's.", examples=[["192.0.2.1"]]
     )
     validate_dnssec: Flag = Field(
         default=True, description="Believe the AD bit of a probed, protected resolver."
@@ -63,7 +63,9 @@ class CertificateAuthorities(Section):
 
     system: Flag = Field(default=True, description="Use the system's bundle.")
     custom: Flag = Field(default=False, description="Use the custom list.")
-    crl: tuple[WrittenText, ...] = Field(default=(), description="Revocation lists (URLs).")
+    crl: tuple[Text, ...] = Field(
+        default=(), description="Revocation lists (URLs).", examples=[["https://crl.example/list.crl"]]
+    )
 
 
 class Protocol(StrEnum):
@@ -106,9 +108,11 @@ class AlertRecipient(Section):
     """Somebody who is told of problems."""
 
     address: MailboxText = Field(description="Mailbox of the recipient.", examples=["admin@example.net"])
-    classes: tuple[AlertClass, ...] = Field(default=(AlertClass.ALL,), description="Kinds of alerts.")
+    classes: tuple[AlertClass, ...] = Field(
+        default=(AlertClass.ALL,), description="Kinds of alerts.", examples=[["all"]]
+    )
     severities: tuple[AlertSeverity, ...] = Field(
-        default=(AlertSeverity.ALL,), description="Severities of alerts."
+        default=(AlertSeverity.ALL,), description="Severities of alerts.", examples=[["all"]]
     )
 
 
@@ -144,7 +148,7 @@ class LogSubscription(Section):
     name: Name = Field(description="Name of the log and of its file.", examples=["mail_logs"])
     type: LogType = Field(default=LogType.MAIL, description="What is logged.")
     level: LogLevel = Field(default=LogLevel.INFO, description="Least important level that is written.")
-    rotate: Size = Field(default=100 * 1024**2, description="Size at which a new file is begun.", gt=0)
+    rotate: Size = Field(default=100 * 1024**2, description="Size at which a new file is begun.")
     keep: Count = Field(default=10, description="Rotated files that are kept.")
     time: LogTime = Field(default=LogTime.UTC, description="Time zone of the lines.")
 

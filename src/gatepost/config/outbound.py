@@ -6,7 +6,6 @@ R14, R23 to R30; names and meanings are those of contract/gateway.yaml.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from gatepost.config.hosts import RouteHostText
 from gatepost.config.recipients import DomainText, RouteDomainText
 from gatepost.config.section import Section
 from gatepost.config.values import (
+    Attempts,
     Count,
     Day,
     Duration,
@@ -46,9 +46,6 @@ class ClientCertificate(StrEnum):
     NEVER = "never"
 
 
-ClearAfter = Annotated[Count, Field(le=1_000)] | Literal["never"]
-
-
 class GlobalControls(Section):
     """Settings of the destination controls that no domain can change."""
 
@@ -76,7 +73,7 @@ class DestinationDefault(Section):
     client_certificate: ClientCertificate = Field(
         default=ClientCertificate.OFFER, description="never: no client certificate is shown."
     )
-    preferred_clear_after: ClearAfter = Field(
+    preferred_clear_after: Attempts = Field(
         default="never",
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
     )
@@ -106,7 +103,7 @@ class Destination(Section):
     client_certificate: ClientCertificate | None = Field(
         default=None, description="never: no client certificate is shown."
     )
-    preferred_clear_after: ClearAfter | None = Field(
+    preferred_clear_after: Attempts | None = Field(
         default=None,
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
     )

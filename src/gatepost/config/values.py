@@ -63,8 +63,8 @@ def parse_size(value: object) -> int:
         size = _with_unit(value, _SIZE_UNITS)
     if size is None:
         raise Fault("is not a size", "write a number and B, KB, MB or GB, for example 10MB")
-    if not 0 <= size <= _MAX_SIZE:
-        raise Fault("is not a possible size", "at most 1024GB")
+    if not 1 <= size <= _MAX_SIZE:
+        raise Fault("is not a possible size", "from 1B to 1024GB")
     return size
 
 
@@ -109,6 +109,14 @@ def _duration_or_unlimited(value: object) -> int | str:
 
 def _duration_or_never(value: object) -> int | str:
     return "never" if value == "never" else _positive_duration(value)
+
+
+def _attempts_or_never(value: object) -> int | str:
+    if value == "never":
+        return "never"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000:
+        return value
+    raise Fault("is not a number of attempts", "write a whole number from 1 to 1000, or never")
 
 
 def _format_if_number(value: int | str) -> str:
@@ -234,6 +242,7 @@ DurationOrUnlimited = Annotated[
     PlainSerializer(_format_if_number, str, when_used="json"),
 ]
 Limit = Annotated[int | Literal["unlimited"], BeforeValidator(_limit)]
+Attempts = Annotated[int | Literal["never"], BeforeValidator(_attempts_or_never)]
 Day = Annotated[date, BeforeValidator(_day)]
 
 

@@ -1,0 +1,178 @@
+"""Does a document hold together: names that lead nowhere, ports taken twice, rules that cannot work.
+
+`check` gives all problems at once, each with its path and a hint; a warning does not keep the document from being
+applied. What is checked and stored but has no effect yet is warned about as `stored, not yet enforced`
+(contract README), and only where the document really sets it. The parts are `check_access` (HAT, RAT, policies) and
+`check_delivery` (destinations, routes); each yields findings, which become problems here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date
+
+from gatepost.config.check_access import access_findings
+from gatepost.config.check_delivery import delivery_findings
+from gatepost.config.faults import Loc, path_text
+from gatepost.config.findings import Finding, dangling, duplicates
+from gatepost.config.model import Document, Protocol
+from gatepost.config.outbound import Dane
+from gatepost.core.errors import Problem
+from gatepost.core.tls import TlsLevel
+
+NOT_ENFORCED = "stored, not yet enforced"
+
+
+def check(document: Document, certificates: Collection[str], today: date) -> tuple[Problem, ...]:
+    """All problems of a document, faults and warnings, in the document's order.
+
+    `certificates` are the names of the profiles that exist; `today` (UTC) decides what is past.
+    """
+    return tuple(
+        Problem(path_text(finding.loc), finding.text, finding.hint, finding.warning)
+        for finding in findings(document, certificates, today)
+    )
+
+
+def findings(document: Document, certificates: Collection[str], today: date) -> list[Finding]:
+    """The same with positions instead of paths, for `examine`."""
+    found: list[Finding] = []
+    for part in (
+        _system(document),
+        _interfaces(document, certificates),
+        _listeners(document, certificates),
+        _ports(document),
+        access_findings(document),
+        delivery_findings(document, certificates, today),
+        _other_names(document),
+        _old_protocols(document),
+        not_enforced(document),
+    ):
+        found.extend(part)
+    return found
+
+
+def _system(document: Document) -> Iterator[Finding]:
+    if "hostname" not in document.system.model_fields_set:
+        yield Finding(
+            ("system", "hostname"), "is not set: localhost is used", "name the machine", warning=True
+        )
+
+
+def _interfaces(document: Document, certificates: Collection[str]) -> Iterator[Finding]:
+    yield from duplicates(("interfaces",), "name", [item.name for item in document.interfaces])
+    for index, item in enumerate(document.interfaces):
+        if item.https is not None:
+            loc = ("interfaces", index, "https", "certificate")
+            yield from dangling(loc, "certificate", item.https.certificate, certificates)
+
+
+def _listeners(document: Document, certificates: Collection[str]) -> Iterator[Finding]:
+    yield from duplicates(("listeners",), "name", [item.name for item in document.listeners])
+    interfaces = [item.name for item in document.interfaces]
+    for index, item in enumerate(document.listeners):
+        loc = ("listeners", index)
+        yield from dangling((*loc, "certificate"), "certificate", item.certificate, certificates)
+        yield from dangling((*loc, "interface"), "interface", item.interface, interfaces, ("interfaces",))
+
+
+def _ports(document: Document) -> Iterator[Finding]:
+    """Two services on one address and port. An unspecified address takes every address of its family."""
+    taken: list[tuple[str, int, str, Loc]] = []
+    loc: Loc
+    addresses = {item.name: item.address for item in document.interfaces}
+    for index, item in enumerate(document.listeners):
+        if item.interface in addresses:
+            loc = ("listeners", index, "port")
+            taken.append((addresses[item.interface], item.port, f"listener {item.name}", loc))
+    for index, interface in enumerate(document.interfaces):
+        for service, settings in (("https", interface.https), ("ssh", interface.ssh)):
+            if settings is not None:
+                loc = ("interfaces", index, service, "port")
+                taken.append(
+                    (interface.address, settings.port, f"{service} of interface {interface.name}", loc)
+                )
+    for place, (address, port, _, loc) in enumerate(taken):
+        for other_address, other_port, other, other_loc in taken[:place]:
+            if port == other_port and _overlap(address, other_address):
+                text = f"{_endpoint(address, port)} is already taken by {other}"
+                yield Finding(loc, text, "choose another port or interface", about=(loc, other_loc))
+                break
+
+
+def _overlap(one: str, other: str) -> bool:
+    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return a.version == b.version and (a == b or a.is_unspecified or b.is_unspecified)
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _other_names(document: Document) -> Iterator[Finding]:
+    yield from duplicates(("address_lists",), "name", [item.name for item in document.address_lists])
+    yield from duplicates(("bounce_profiles",), "name", [item.name for item in document.bounce_profiles])
+    yield from duplicates(("log_subscriptions",), "name", [item.name for item in document.log_subscriptions])
+    for index, profile in enumerate(document.bounce_profiles):
+        if profile.initial_retry > profile.max_retry:
+            loc = ("bounce_profiles", index, "initial_retry")
+            yield Finding(loc, "is longer than max_retry, which is used instead", warning=True)
+
+
+def _old_protocols(document: Document) -> Iterator[Finding]:
+    settings = document.tls_settings
+    for scope, value in (
+        ("inbound", settings.inbound),
+        ("outbound", settings.outbound),
+        ("web", settings.web),
+    ):
+        if value.minimum in (Protocol.TLS10, Protocol.TLS11):
+            loc = ("tls_settings", scope, "minimum")
+            yield Finding(
+                loc, f"{value.minimum} is broken and forbidden by RFC 8996", "set TLSv1.2", warning=True
+            )
+
+
+def not_enforced(document: Document) -> Iterator[Finding]:
+    """Keys whose feature does not exist yet, where the document asks for it."""
+    for loc in _waiting_keys(document):
+        yield Finding(loc, NOT_ENFORCED, warning=True)
+
+
+def _waiting_keys(document: Document) -> Iterator[Loc]:
+    for index, interface in enumerate(document.interfaces):
+        if interface.https is not None:
+            yield "interfaces", index, "https"
+        if interface.ssh is not None:
+            yield "interfaces", index, "ssh"
+    for index, listener in enumerate(document.listeners):
+        for number, override in enumerate(listener.policies):
+            if override.verify_client_certificate:
+                yield "listeners", index, "policies", number, "verify_client_certificate"
+    for index, policy in enumerate(document.mail_flow_policies):
+        if policy.verify_client_certificate:
+            yield "mail_flow_policies", index, "verify_client_certificate"
+    yield from _waiting_destinations(document)
+    if document.certificate_authorities.crl:
+        yield "certificate_authorities", "crl"
+    if "web" in document.tls_settings.model_fields_set:
+        yield "tls_settings", "web"
+    if document.alerts.recipients:
+        yield "alerts", "recipients"
+
+
+def _waiting_destinations(document: Document) -> Iterator[Loc]:
+    """DANE and MTA-STS. An entry with `tls: none` uses neither, so nothing is missing there (R23)."""
+    controls = document.destination_controls
+    entries: Iterable[tuple[Loc, TlsLevel | None, Dane | None, bool | None]] = (
+        (("default",), controls.default.tls, controls.default.dane, controls.default.mta_sts),
+        *((("destinations", i), d.tls, d.dane, d.mta_sts) for i, d in enumerate(controls.destinations)),
+    )
+    for loc, level, dane, mta_sts in entries:
+        if level is TlsLevel.NONE:
+            continue
+        if dane is not None and dane is not Dane.NONE:
+            yield "destination_controls", *loc, "dane"
+        if mta_sts:
+            yield "destination_controls", *loc, "mta_sts"
