@@ -39,6 +39,9 @@ class IdSource:
             _create(path, floor)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            # What a killed owner wrote and did not flush would else be torn together with our first write.
+            os.fdatasync(self._descriptor)
+            _flush_directory(path.parent)
             self._counter, marks = _newest(os.pread(self._descriptor, 2 * SLOT, 0), path)
         except BaseException:
             os.close(self._descriptor)
@@ -121,8 +124,12 @@ def _create(path: Path, floor: int) -> None:
     finally:
         os.close(descriptor)
     os.rename(unfinished, path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _flush_directory(path.parent)
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)

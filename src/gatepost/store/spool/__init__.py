@@ -43,8 +43,9 @@ Its limits
     scheduler's: all envelopes are in memory, bodies are not. Power cuts are tested in `tests/live/powercut`.
 """
 
-from gatepost.store.spool.bodies import BodyReader, BodyWriter
+from gatepost.store.spool.bodies import BodyWriter
 from gatepost.store.spool.files import Files
+from gatepost.store.spool.readers import BodyReader
 from gatepost.store.spool.records import (
     BodyDamaged,
     Change,
@@ -55,7 +56,8 @@ from gatepost.store.spool.records import (
     SpoolSettings,
     StoredMessage,
 )
-from gatepost.store.spool.spool import ExportPoint, ShardStatistics, Spool, SpoolStatistics
+from gatepost.store.spool.shard import ShardDamaged, ShardStatistics
+from gatepost.store.spool.spool import ExportPoint, Spool, SpoolStatistics
 
 __all__ = [
     "BodyDamaged",
@@ -66,6 +68,7 @@ __all__ = [
     "Files",
     "Progress",
     "RecipientState",
+    "ShardDamaged",
     "ShardStatistics",
     "Spool",
     "SpoolFailed",

@@ -1,19 +1,16 @@
-"""Message bodies on their way to disk, and back.
+"""Message bodies on their way to disk.
 
 A body of up to 64 KiB stays in memory and goes into its message's row. A larger one is streamed to `body/<mid>` by one
 thread, the same for all sessions of the worker: it writes the pieces as they come, takes their digest, and when
 a message is submitted flushes its file, then once for all that end together the directory, and only then hands
-the row to the writer thread. A session that is faster than the disk waits in `drain`.
-
-Reading: a file is read on the loop when the page cache has it (RWF_NOWAIT), else in a thread. Length and digest
-are checked before the last piece is handed out, so a damaged body never leaves the house whole.
+the row to the writer thread. A session that is faster than the disk waits in `drain`. A body that would eat into
+the reserve of free space is refused while it comes in, whatever size its sender had announced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import threading
 from collections.abc import Callable
 from enum import Enum
@@ -22,10 +19,11 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gatepost.store.spool.files import NO_ROOM, Files
-from gatepost.store.spool.records import BodyDamaged, SpoolFailed, SpoolFull
+from gatepost.store.spool.records import SpoolFailed, SpoolFull
+from gatepost.store.spool.space import Space
 
 if TYPE_CHECKING:
-    from gatepost.store.spool.writer import Pending
+    from gatepost.store.spool.transaction import Pending
 
 HAND_OVER = 128 << 10  # pieces are collected to this size before they go to the thread
 FINISH_TOGETHER = 32  # files flushed before one flush of their directory
@@ -55,7 +53,8 @@ class _Kind(Enum):
     FINISH = 1
     ABORT = 2
     UNLINK = 3
-    STOP = 4
+    SETTLE = 4
+    STOP = 5
 
 
 class BodyFile:
@@ -170,9 +169,14 @@ class BodyThread:
     """Writes and flushes the large bodies of a worker, and removes the files of finished messages."""
 
     def __init__(
-        self, files: Files, post: Callable[..., object], died: Callable[[BaseException], None]
+        self,
+        files: Files,
+        space: Space,
+        post: Callable[..., object],
+        died: Callable[[BaseException], None],
     ) -> None:
         self._files = files
+        self._space = space
         self._died = died
         self._post = post
         self._queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
@@ -189,8 +193,14 @@ class BodyThread:
         """Remove the files of messages whose removal is committed. May be called from any thread."""
         self._queue.put((_Kind.UNLINK, paths))
 
+    def settle(self) -> None:
+        """Wait until every body handed over so far has reached its writer. Blocks."""
+        settled = threading.Event()
+        self._queue.put((_Kind.SETTLE, settled))
+        settled.wait()
+
     def stop(self) -> None:
-        """Finish what was handed over, then end. Blocks."""
+        """Do what was handed over, then end. Blocks."""
         self._queue.put((_Kind.STOP,))
         self._thread.join()
 
@@ -216,6 +226,8 @@ class BodyThread:
                     self._post(writer._wake)
                 case (_Kind.FINISH, file, pending):
                     finishing.append((file, pending))
+                case (_Kind.SETTLE, settled):
+                    settled.set()
                 case (_Kind.STOP,):
                     return
 
@@ -240,12 +252,18 @@ class BodyThread:
                 case (_Kind.UNLINK, paths):
                     for path in paths:
                         self._unlink(path)
+                case (_Kind.SETTLE, settled):
+                    self._finish(finishing)
+                    settled.set()
                 case _:
                     self._finish(finishing)
                     return
 
     def _write(self, file: BodyFile, data: bytes) -> None:
+        if file.error is None and not self._space.room_for(len(data)):
+            file.error = SpoolFull("the reserve of free space is reached")
         if file.error is None:
+            self._space.spend(len(data))
             try:
                 if file.descriptor < 0:
                     file.descriptor = self._files.create(file.path)
@@ -304,112 +322,3 @@ class BodyThread:
             self._files.unlink(path)
         except OSError:
             self.not_removed += 1
-
-
-class BodyReader:
-    """A stored body from its start to its end. Close it when it is not read to the end."""
-
-    size: int
-
-    async def read(self, limit: int) -> bytes:
-        """The next piece, at most `limit` octets; empty at the end. Raises BodyDamaged."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of what the reader holds; more than once is harmless."""
-
-
-class MemoryBody(BodyReader):
-    """A small body. Its digest was checked when it came from the disk; a fresh one never was there."""
-
-    __slots__ = ("_data", "_position", "size")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-        self.size = len(data)
-
-    async def read(self, limit: int) -> bytes:
-        start = self._position
-        if start == 0 and limit >= self.size:
-            self._position = self.size
-            return self._data
-        piece = self._data[start : start + limit]
-        self._position += len(piece)
-        return piece
-
-
-class FileBody(BodyReader):
-    """A large body. `expected` is its digest."""
-
-    __slots__ = ("_descriptor", "_digest", "_expected", "_mid", "_position", "size")
-
-    def __init__(self, descriptor: int, mid: int, size: int, expected: bytes) -> None:
-        self._descriptor = descriptor
-        self._mid = mid
-        self._digest = hashlib.sha256()
-        self._expected = expected
-        self._position = 0
-        self.size = size
-
-    async def read(self, limit: int) -> bytes:
-        want = min(limit, self.size - self._position)
-        if want <= 0:
-            return b""
-        piece = _read_cached(self._descriptor, want, self._position)
-        if piece is None:
-            loop = asyncio.get_running_loop()
-            try:
-                piece = await loop.run_in_executor(None, os.pread, self._descriptor, want, self._position)
-            except OSError as error:
-                self.close()
-                raise BodyDamaged(
-                    f"the body of message {self._mid} cannot be read: {error.strerror}"
-                ) from error
-        self._position += len(piece)
-        self._digest.update(piece)
-        if not piece:
-            self.close()
-            raise BodyDamaged(f"the body of message {self._mid} is shorter than it was")
-        if self._position == self.size:
-            self.close()
-            if self._digest.digest() != self._expected:
-                raise BodyDamaged(f"the body of message {self._mid} does not match its SHA-256")
-        return piece
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _read_cached(descriptor: int, want: int, position: int) -> bytes | None:
-    """What the page cache holds, or None when reading would wait for the disk or cannot be asked so."""
-    buffer = bytearray(want)
-    try:
-        got = os.preadv(descriptor, [buffer], position, os.RWF_NOWAIT)
-    except OSError:
-        return None  # not cached, or a file system without RWF_NOWAIT: the thread finds out
-    if got == 0:
-        return None
-    return bytes(buffer) if got == want else bytes(memoryview(buffer)[:got])
-
-
-def open_file_body(path: Path, mid: int, size: int, expected: bytes) -> FileBody:
-    """Open a body file and check its length. Blocks (a look-up). Raises BodyDamaged."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise BodyDamaged(f"the body file of message {mid} is missing") from None
-    length = os.fstat(descriptor).st_size
-    if length != size:
-        os.close(descriptor)
-        raise BodyDamaged(f"the body file of message {mid} has {length} octets instead of {size}")
-    return FileBody(descriptor, mid, size, expected)
-
-
-def check_small_body(data: object, mid: int, size: int, expected: bytes) -> bytes:
-    """A small body as it came from its row. Raises BodyDamaged."""
-    if not isinstance(data, bytes) or len(data) != size or hashlib.sha256(data).digest() != expected:
-        raise BodyDamaged(f"the body of message {mid} in its row does not match its length and SHA-256")
-    return data

@@ -22,9 +22,10 @@ from gatepost.store.spool import schema
 from gatepost.store.spool.bodies import BodyThread
 from gatepost.store.spool.files import Files
 from gatepost.store.spool.marks import WorkMarks
-from gatepost.store.spool.records import SpoolFailed, SpoolSettings, StoredMessage
+from gatepost.store.spool.records import SpoolSettings, StoredMessage
 from gatepost.store.spool.recovery import BODIES, Place, Recovered, orphans, recover
-from gatepost.store.spool.writer import Pending, Writer
+from gatepost.store.spool.transaction import Pending
+from gatepost.store.spool.writer import Writer
 
 LOCK_POLL = 0.05
 
@@ -150,6 +151,21 @@ def _empty_log(connection: apsw.Connection) -> None:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class ShardStatistics:
+    """Figures of one shard; times in seconds, of the slowest one. `failed` is empty while it works."""
+
+    shard: int
+    failed: str
+    commits: int
+    changes: int
+    slowest_commit: float
+    longest_wait: float
+    wal_octets: int
+    checkpoints: int
+    slowest_checkpoint: float
+
+
 class Shard:
     """An open shard as the loop sees it. Everything here runs in the loop but what `bodies.Home` names."""
 
@@ -193,13 +209,28 @@ class Shard:
         self._owner.committed(self, batch, sequence)
 
     def refused(self, batch: list[Pending], error: Exception) -> None:
-        self._owner.refused(batch, error)
+        self._owner.refused(self, batch, error)
 
     def problem(self, reason: str) -> None:
         self._owner.problem(self.number, reason, 0)
 
     def died(self, error: BaseException) -> None:
         self._owner.thread_died(error)
+
+    def statistics(self) -> ShardStatistics:
+        """A copy of the figures; each is right, together they may be a commit apart."""
+        figures, log = self.writer.figures, self.writer.log
+        return ShardStatistics(
+            shard=self.number,
+            failed=self.failed,
+            commits=figures.commits,
+            changes=figures.changes,
+            slowest_commit=figures.slowest_commit,
+            longest_wait=figures.longest_wait,
+            wal_octets=log.octets,
+            checkpoints=log.checkpoints,
+            slowest_checkpoint=log.slowest,
+        )
 
     def stop(self) -> None:
         """Commit what is queued and let everything go. Blocks."""
@@ -213,15 +244,11 @@ class ShardOwner(Protocol):
 
     def committed(self, shard: Shard, batch: list[Pending], sequence: int) -> None: ...
 
-    def refused(self, batch: list[Pending], error: Exception) -> None: ...
+    def refused(self, shard: Shard, batch: list[Pending], error: Exception) -> None: ...
 
     def problem(self, shard: int, reason: str, mid: int) -> None: ...
 
     def thread_died(self, error: BaseException) -> None: ...
-
-
-def failed_shard(shard: Shard) -> SpoolFailed:
-    return SpoolFailed(f"spool shard {shard.number} is read-only: {shard.failed}")
 
 
 def messages_of(opened: list[OpenShard]) -> list[StoredMessage]:

@@ -7,6 +7,7 @@ accepted any more.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from gatepost.store.spool.records import SpoolSettings
 
 
 class Space:
-    """`clock` is monotonic, in seconds."""
+    """`clock` is monotonic, in seconds. Used by the loop and by the body thread."""
 
     def __init__(self, files: Files, root: Path, settings: SpoolSettings) -> None:
         self.files = files
@@ -27,17 +28,20 @@ class Space:
         self._free = 0
         self._reserve = 0
         self._spent = 0
+        self._mutex = threading.Lock()
 
     def room_for(self, size: int) -> bool:
         """Would the reserve still be whole with this many octets more?"""
-        now = self.clock()
-        if now - self._sampled_at >= self._settings.sample_interval:
-            self._sample(now)
-        return self._free - self._spent - size >= self._reserve
+        with self._mutex:
+            now = self.clock()
+            if now - self._sampled_at >= self._settings.sample_interval:
+                self._sample(now)
+            return self._free - self._spent - size >= self._reserve
 
     def spend(self, size: int) -> None:
         """So much was accepted."""
-        self._spent += size
+        with self._mutex:
+            self._spent += size
 
     def _sample(self, now: float) -> None:
         self._sampled_at = now

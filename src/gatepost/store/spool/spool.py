@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.core.errors import OperatorError
-from gatepost.store.spool.bodies import (
+from gatepost.store.spool.bodies import BodyThread, BodyWriter
+from gatepost.store.spool.files import Files
+from gatepost.store.spool.readers import (
     BodyReader,
-    BodyThread,
-    BodyWriter,
+    FreshBodies,
     MemoryBody,
     check_small_body,
     open_file_body,
 )
-from gatepost.store.spool.files import Files
 from gatepost.store.spool.records import (
     BodyDamaged,
     Change,
@@ -39,13 +39,13 @@ from gatepost.store.spool.shard import (
     OpenShard,
     Shard,
     ShardDamaged,
-    failed_shard,
+    ShardStatistics,
     make_root,
     messages_of,
     open_shard,
 )
 from gatepost.store.spool.space import Space
-from gatepost.store.spool.writer import Pending, WriterFigures
+from gatepost.store.spool.transaction import Pending
 
 Problem = Callable[[int, str, int], None]
 
@@ -55,16 +55,6 @@ class ExportPoint:
     """Up to which commit of each shard the events have been let out; see `Spool.export_point`."""
 
     sequences: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardStatistics:
-    """Figures of one shard. `failed` is empty while it works."""
-
-    shard: int
-    failed: str
-    wal_bytes: int
-    figures: WriterFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +68,6 @@ class SpoolStatistics:
     set_aside: tuple[int, ...]
 
 
-class FreshBodies:
-    """Small bodies that came lately, so that their first delivery reads nothing. The oldest go first."""
-
-    __slots__ = ("_bodies", "_limit", "octets")
-
-    def __init__(self, limit: int) -> None:
-        self._bodies: dict[int, bytes] = {}
-        self._limit = limit
-        self.octets = 0
-
-    def put(self, mid: int, body: bytes) -> None:
-        self._bodies[mid] = body
-        self.octets += len(body)
-        while self.octets > self._limit:
-            self.drop(next(iter(self._bodies)))
-
-    def get(self, mid: int) -> bytes | None:
-        return self._bodies.get(mid)
-
-    def drop(self, mid: int) -> None:
-        body = self._bodies.pop(mid, None)
-        if body is not None:
-            self.octets -= len(body)
-
-
 class Spool:
     """The shards of one worker. Made by `open`; ends with `close`, or with the process."""
 
@@ -112,7 +77,7 @@ class Spool:
         self._settings = settings
         self._on_problem = on_problem
         self._space = Space(files, root, settings)
-        self._bodies = BodyThread(files, self._post, self._body_thread_died)
+        self._bodies = BodyThread(files, self._space, self._post, self._body_thread_died)
         self._fresh = FreshBodies(settings.fresh_bytes)
         self._live: dict[int, Shard] = {}
         self._fresh_files: set[int] = set()
@@ -221,31 +186,28 @@ class Spool:
         Cancelling the future does not undo the change. Raises ValueError for a message that is not there, or twice.
         """
         future: asyncio.Future[None] = self._loop.create_future()
-        pending = Pending(future, change.events, change.urgent, time.monotonic())
         shard = self._shard_of(change)
-        if shard.failed:
-            if change.body is not None:
-                change.body.abort()
-            self._fail(pending, failed_shard(shard))
-            return future
-        if change.update is not None:
-            pending.state_of = change.update.mid
-            pending.state = pack_state(change.update)
+        pending = Pending(future, change.events, change.urgent, time.monotonic())
+        update, insert, body = change.update, change.insert, change.body
+        if update is not None:
+            pending.state_of, pending.state = update.mid, pack_state(update)
+        if insert is not None and needs_state(insert):
+            pending.added_state = pack_state(insert)
+        if insert is not None and body is not None:
+            self._pack(shard, insert, body, pending)
         if change.remove:
             pending.remove = change.remove
             self._forget(change.remove)
-        if change.insert is not None and change.body is not None:
-            self._insert(shard, change.insert, change.body, pending)
-            if change.body.in_file:
-                change.body.finish(pending)
-                return future
-        shard.writer.push(pending)
+        if body is not None and body.in_file:
+            body.finish(pending)
+        else:
+            shard.writer.push(pending)
         return future
 
     def room_for(self, size: int) -> bool:
         """May a message of this size be accepted? Cheap: free space is sampled once a second at most."""
         healthy = next((shard for shard in self._shards.values() if not shard.failed), None)
-        if healthy is None or healthy.writer.wal_bytes > self._settings.wal_limit:
+        if healthy is None or healthy.writer.log.octets > self._settings.wal_limit:
             return False
         return self._space.room_for(size)
 
@@ -268,6 +230,10 @@ class Spool:
         if insert is not None and body is not None:
             if insert.mid in self._live or body.ended:
                 raise ValueError(f"message {insert.mid} is inserted twice")
+            if not insert.progress:
+                insert.progress = [Progress() for _ in insert.envelope.recipients]
+            if len(insert.progress) != len(insert.envelope.recipients):
+                raise ValueError(f"the progress of message {insert.mid} does not fit its recipients")
             if body.in_file or not shards:
                 shards.append(self._shards[body.shard])
         if not shards:
@@ -282,29 +248,25 @@ class Spool:
             raise ValueError(f"message {mid} is not in the spool")
         return shard
 
-    def _insert(self, shard: Shard, message: StoredMessage, body: BodyWriter, pending: Pending) -> None:
+    def _pack(self, shard: Shard, message: StoredMessage, body: BodyWriter, pending: Pending) -> None:
+        """Take the message in: its row, and what the loop must know of it."""
         mid = message.mid
+        packed = pack_message(message)
         message.shard = shard.number
         message.size = body.size
         message.in_file = pending.in_file = body.in_file
-        if not message.progress:
-            message.progress = [Progress() for _ in message.envelope.recipients]
-        elif len(message.progress) != len(message.envelope.recipients):
-            raise ValueError("progress does not fit the recipients")
         data = None
-        if not body.in_file:
+        if body.in_file:
+            self._fresh_files.add(mid)
+        else:
             data = body.take()
             message.sha256 = hashlib.sha256(data).digest()
             self._fresh.put(mid, data)
-        else:
-            self._fresh_files.add(mid)
+            self._space.spend(body.size)
         pending.insert = mid
         pending.message = message
-        pending.row = (mid, message.size, message.sha256, pack_message(message), data)
-        if needs_state(message):
-            pending.state_of, pending.state = mid, pack_state(message)
+        pending.row = (mid, body.size, message.sha256, packed, data)
         self._live[mid] = shard
-        self._space.spend(body.size)
 
     def _forget(self, mid: int) -> None:
         shard = self._live.pop(mid, None)
@@ -369,10 +331,11 @@ class Spool:
 
     async def close(self) -> None:
         """Commit what was submitted and close the shards. Nothing may be submitted any more."""
-        await self._loop.run_in_executor(None, self._bodies.stop)
+        await self._loop.run_in_executor(None, self._bodies.settle)
         await asyncio.gather(
             *(self._loop.run_in_executor(None, shard.stop) for shard in self._shards.values())
         )
+        await self._loop.run_in_executor(None, self._bodies.stop)
 
     def statistics(self) -> SpoolStatistics:
         """Figures for metrics and `gatepost status`."""
@@ -380,10 +343,7 @@ class Spool:
             messages=len(self._live),
             fresh_bytes=self._fresh.octets,
             files_not_removed=self._bodies.not_removed,
-            shards=tuple(
-                ShardStatistics(shard.number, shard.failed, shard.writer.wal_bytes, shard.writer.figures)
-                for shard in self._shards.values()
-            ),
+            shards=tuple(shard.statistics() for shard in self._shards.values()),
             set_aside=tuple(self.set_aside),
         )
 
@@ -404,14 +364,16 @@ class Spool:
     def _settle(self, shard: Shard, sequence: int) -> None:
         shard.settled = sequence
 
-    def refused(self, batch: list[Pending], error: Exception) -> None:
+    def refused(self, shard: Shard, batch: list[Pending], error: Exception) -> None:
         full = isinstance(error, SpoolFull)
         for pending in batch:
-            self._fail(pending, SpoolFull(*error.args) if full else SpoolFailed(*error.args))
+            self._fail(shard, pending, SpoolFull(*error.args) if full else SpoolFailed(*error.args))
 
-    def _fail(self, pending: Pending, error: Exception) -> None:
+    def _fail(self, shard: Shard, pending: Pending, error: Exception) -> None:
         if pending.insert:
             self._forget(pending.insert)
+        if pending.remove:
+            self._live[pending.remove] = shard
         if not pending.future.done():
             pending.future.set_exception(error)
             if not pending.urgent:
