@@ -12,15 +12,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from gatepost.app.backoff import Backoff
 from gatepost.app.channel import Channel, ChannelClosed, OnBug, PeerBug, descriptor_pair, send_descriptors
 from gatepost.core.errors import OperatorError
-from gatepost.core.events import Event, ProcessEnded, ProcessStarted
+from gatepost.core.events import ProcessEnded, ProcessStarted
 from gatepost.core.ports import Clock, Emit
 
 HIDDEN_FROM_CHILDREN = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -45,6 +44,7 @@ class Child:
         role: str,
         index: int,
         *,
+        command: Sequence[str],
         answer: Callable[[Child, str, Mapping[str, Any]], Awaitable[Any]],
         bring_up: Callable[[Child], Awaitable[None]],
         cleared: Callable[[Child], None],
@@ -53,11 +53,13 @@ class Child:
         clock: Clock,
     ) -> None:
         self.role = role
+        self._command = command
         self.index = index
         self.state = State.DOWN
         self.restarts = 0
         self.started = 0.0
         self.process: subprocess.Popen[bytes] | None = None
+        self.gone = asyncio.Event()  # set when it has ended and will not be started again
         self.up = asyncio.Event()  # set once the first life has been brought up
         self.refused: OperatorError | None = None  # why the first life could not be
         self.seen: Any = None  # the configuration that the process runs; the supervisor's business
@@ -105,6 +107,12 @@ class Child:
 
     async def live(self) -> None:
         """Keep the place filled until it is told to stop."""
+        try:
+            await self._lives()
+        finally:
+            self.gone.set()
+
+    async def _lives(self) -> None:
         while not self._stopping.is_set():
             born = self._clock.monotonic()
             detail = await self._one_life()
@@ -112,7 +120,7 @@ class Child:
                 return
             wait = self._backoff.after(self._clock.monotonic() - born)
             self.restarts += 1
-            self._log(
+            self._emit(
                 ProcessEnded(self._clock.now(), self.name, self.pid, f"{detail}; restart in {wait:g} s")
             )
             try:
@@ -128,7 +136,7 @@ class Child:
         ours, theirs = socket.socketpair()
         self._sender, inbox = descriptor_pair()
         try:
-            self.process = _spawn(self.role, theirs, inbox)
+            self.process = _spawn([*self._command, self.role], theirs, inbox)
         finally:
             theirs.close()
             inbox.close()
@@ -139,7 +147,7 @@ class Child:
             self.state, self.started = State.STARTING, self._clock.now()
             self._channel = channel
             await channel.open(ours)
-            self._log(ProcessStarted(self.started, self.name, self.pid))
+            self._emit(ProcessStarted(self.started, self.name, self.pid))
             why = await self._raise_up()
             if why:
                 self.kill()
@@ -185,9 +193,6 @@ class Child:
     async def _serve(self, kind: str, args: Mapping[str, Any]) -> Any:
         return await self._answer(self, kind, args)
 
-    def _log(self, event: Event) -> None:
-        self._emit(event)
-
     # --- ending ------------------------------------------------------------------------------
 
     def no_more(self) -> None:
@@ -200,12 +205,12 @@ class Child:
             self.process.send_signal(signal.SIGKILL)
 
 
-def _spawn(role: str, channel: socket.socket, inbox: socket.socket) -> subprocess.Popen[bytes]:
+def _spawn(command: Sequence[str], channel: socket.socket, inbox: socket.socket) -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if key not in HIDDEN_FROM_CHILDREN}
     numbers = (channel.fileno(), inbox.fileno())
     return subprocess.Popen(
         [
-            *(sys.executable, "-P", "-m", "gatepost", role),
+            *command,
             *("--channel", str(numbers[0]), "--descriptors", str(numbers[1]), "--parent", str(os.getpid())),
         ],
         pass_fds=numbers,

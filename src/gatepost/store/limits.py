@@ -120,6 +120,10 @@ class LimitTable:
             raise ValueError(f"there is no worker {worker} of {workers}")
         return cls(descriptor, workers, worker, clock)
 
+    def fileno(self) -> int:
+        """The descriptor, to pass it on."""
+        return self._descriptor
+
     def close(self) -> None:
         """Detach; what this worker holds stays counted until its column is cleared."""
         for view in (*self._counts, *self._wants, self._last, self._windows):

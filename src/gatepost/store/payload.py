@@ -83,10 +83,10 @@ def used_profiles(document: Mapping[str, Any]) -> set[str]:
 
 
 def _collect(value: Any, into: set[str]) -> None:
-    """Names under `certificate` and `client_certificate`, wherever an entry may carry one."""
+    """Names under `certificate`, wherever an entry may carry one."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if key in ("certificate", "client_certificate") and isinstance(item, str):
+            if key == "certificate" and isinstance(item, str):
                 into.add(item)
             else:
                 _collect(item, into)
