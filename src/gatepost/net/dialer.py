@@ -14,7 +14,8 @@ from contextlib import suppress
 from gatepost.core.address import IPAddress
 from gatepost.net.errors import TIMEOUT_TEXT, DialFailed, system_error_text
 from gatepost.net.reactor import Reactor
-from gatepost.net.stream import SocketAddress, Stream
+from gatepost.net.socket_address import SocketAddress
+from gatepost.net.stream import Stream
 
 # Linux; the socket module of Python 3.11 has no name for it. Without it a bind to an address takes a port at
 # once, and 28,000 ports are all there are for all destinations together.

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable
 
 from gatepost.net.errors import system_error_text
-from gatepost.net.stream import SocketAddress, socket_address
+from gatepost.net.socket_address import SocketAddress, socket_address
 
 BACK_OFF_SECONDS = 1.0
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})

@@ -258,4 +258,6 @@ def _name_of(record: Any) -> str:
 
 def _is_host_name(name: str) -> bool:
     """Letters, digits, hyphens, underscores and dots: a PTR record may hold any octets."""
-    return bool(name) and all(character.isalnum() or character in "-_." for character in name)
+    return (
+        name.isascii() and bool(name) and all(character.isalnum() or character in "-_." for character in name)
+    )

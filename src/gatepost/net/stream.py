@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
 
 from gatepost.net.deadlines import NEVER
 from gatepost.net.errors import (
@@ -36,34 +35,22 @@ from gatepost.net.errors import (
     system_error_text,
 )
 from gatepost.net.reactor import READ_SIZE, Reactor
+from gatepost.net.sender import Sender
+from gatepost.net.socket_address import SocketAddress, socket_address
 from gatepost.net.tls import ClientContext, ServerContext, TlsSession
-from gatepost.net.tls_stream import HANDSHAKE_FEED, Handshake, TlsPump, take_output
+from gatepost.net.tls_stream import Handshake, TlsPump, take_output
 
 UNREAD_LIMIT = 64 * 1024  # reading pauses while this much waits for the reader
 UNSENT_HIGH = 64 * 1024  # `drain` waits above this …
 UNSENT_LOW = 16 * 1024  # … until it is below this
 HANDSHAKE_SECONDS = 30.0
+EARLY_RECORDS = 4096  # more than fit into what is fed during a handshake
 CLOSE_FLUSH_SECONDS = 5.0  # for the last octets of ours, when no deadline is nearer
 CLOSE_WAIT_SECONDS = 1.0  # for the peer's close_notify
 
 NO_CLOSE_NOTIFY = "connection closed without a TLS close_notify"
 _CLOSED = "connection closed"
-
-
-@dataclass(frozen=True, slots=True)
-class SocketAddress:
-    """One end of a connection. `host` is the text of the address, an IPv4-mapped one as IPv4."""
-
-    host: str
-    port: int
-
-
-def socket_address(raw: tuple[str, int] | tuple[str, int, int, int]) -> SocketAddress:
-    """The address as the socket module gives it."""
-    host = raw[0].partition("%")[0]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return SocketAddress(host, raw[1])
+_DEAF = "the peer does not take what TLS has to say"
 
 
 class Stream:
@@ -79,14 +66,12 @@ class Stream:
         "_fd",
         "_incoming",
         "_loop",
-        "_outgoing",
         "_pump",
         "_reactor",
         "_read_waiter",
         "_reading",
+        "_sender",
         "_sock",
-        "_write_error",
-        "_write_waiter",
         "deadline",
         "local",
         "peer",
@@ -104,11 +89,9 @@ class Stream:
         self.deadline = NEVER
         self._pump: TlsPump | None = None
         self._incoming = b""
-        self._outgoing: bytearray | None = None
         self._read_waiter: asyncio.Future[None] | None = None
-        self._write_waiter: asyncio.Future[None] | None = None
         self._end: StreamError | bool = False  # True: a clean end
-        self._write_error: StreamError | None = None
+        self._sender = Sender(reactor.loop, sock)
         self._closed = False
         self._reading = False
         self._resume()
@@ -148,22 +131,21 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Send `data`: at once what the kernel takes, the rest when it can. Errors are raised by `drain`."""
-        if self._write_error is not None or not data:
-            return
         pump = self._pump
-        if pump is not None:
+        if pump is not None and data:
             data = pump.encrypt(data)
             if pump.failure is not None:
-                self._fail_writing(pump.failure)
+                self._sender.fail(pump.failure)
                 return
-        self._send(data)
+        self._sender.send(data)
 
     async def drain(self) -> None:
-        """Wait while more than 64 KiB is unsent, until less than 16 KiB is. Raises what ended our sending."""
-        if self._outgoing is not None and len(self._outgoing) > UNSENT_HIGH:
-            await self._wait_sent(UNSENT_LOW)
-        if self._write_error is not None:
-            raise self._write_error
+        """Wait while more than 64 KiB is unsent, until 16 KiB or less is. Raises what ended our sending."""
+        sender = self._sender
+        if sender.unsent > UNSENT_HIGH:
+            await sender.wait_sent(UNSENT_LOW)
+        if sender.error is not None:
+            raise sender.error
 
     async def start_tls(self, context: ServerContext | ClientContext, *, sni: str = "") -> TlsSession:
         """Make the handshake; afterwards everything read and written is under TLS.
@@ -175,26 +157,28 @@ class Stream:
             raise RuntimeError("TLS is active already, or the stream is closed")
         saved = self.deadline
         self.deadline = min(saved, self._loop.time() + HANDSHAKE_SECONDS)
+        slots = self._reactor.handshakes
         try:
-            async with asyncio.timeout_at(self.deadline if self._reactor.handshakes.locked() else None):
-                await self._reactor.handshakes.acquire()
+            async with asyncio.timeout_at(self.deadline if slots.locked() else None):
+                await slots.acquire()
+            try:
+                return await self._shake_hands(Handshake(context, sni))
+            finally:
+                slots.release()
         except TimeoutError:
-            self.deadline = saved
             raise self._fail(TlsFailure(TIMEOUT_TEXT)) from None
-        try:
-            return await self._shake_hands(Handshake(context, sni))
         except TlsFailure as failure:
             raise self._fail(failure) from None
         except StreamError as error:
             raise self._fail(TlsFailure(error.text)) from None
         finally:
-            self._reactor.handshakes.release()
             self.deadline = saved
 
     async def close(self) -> None:
         """End the connection in order: send what is unsent, close_notify, and await the peer's for 1 s at most.
 
-        Never raises for what the peer does. Cancelled, it closes at once.
+        Never raises for what the peer does. Cancelled, it closes at once. No other task may be waiting in `read`
+        or `drain`; where one may be, use `abort`.
         """
         if self._closed:
             return
@@ -206,28 +190,24 @@ class Stream:
             self.abort()
 
     def abort(self) -> None:
-        """Close the socket at once. Whoever waits gets StreamLost."""
+        """Close the socket at once. Whoever waits gets StreamLost; what was not sent is lost."""
         if self._closed:
             return
         self._closed = True
         self._pause()
-        if self._outgoing is not None:
-            self._loop.remove_writer(self._fd)
-            self._outgoing = None
+        lost = StreamLost(_CLOSED)
+        self._sender.fail(lost)
         self._reactor.sweeper.remove(self)
         self._sock.close()
-        lost = StreamLost(_CLOSED)
         self._end = self._end or lost
-        self._write_error = self._write_error or lost
         self._pump = None
-        _wake(self._read_waiter)
-        _wake(self._write_waiter)
+        self._wake()
 
     def expire(self) -> None:
         """The deadline has passed (called by the sweeper): fail what is being awaited."""
-        for waiter in (self._read_waiter, self._write_waiter):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(StreamTimeout())
+        if self._read_waiter is not None and not self._read_waiter.done():
+            self._read_waiter.set_exception(StreamTimeout())
+        self._sender.expire()
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -244,32 +224,37 @@ class Stream:
         if not size:
             self._end_reading(StreamLost(NO_CLOSE_NOTIFY) if pump is not None else True)
             return
-        data = bytes(scratch[:size]) if pump is None else self._decrypt(pump, scratch[:size])
+        if pump is None:
+            self._take(bytes(scratch[:size]))
+            return
+        self._take(pump.decrypt(scratch[:size]))
+        if pump.output or pump.closed or pump.failure is not None:
+            self._after_decrypting(pump)
+
+    def _take(self, data: bytes) -> None:
         if data:
             self._incoming = self._incoming + data if self._incoming else data
-            _wake(self._read_waiter)
+            self._wake()
             if len(self._incoming) >= UNREAD_LIMIT:
                 self._pause()
-
-    def _decrypt(self, pump: TlsPump, data: memoryview) -> bytes:
-        plain = pump.decrypt(data)
-        self._after_decrypting(pump)
-        return plain
 
     def _after_decrypting(self, pump: TlsPump) -> None:
         if pump.output:
             output, pump.output = pump.output, b""
-            self._send(output)
+            self._sender.send(output)
+            if self._sender.unsent > 4 * UNSENT_HIGH:
+                # Key updates without end, and nobody reads the answers (C44).
+                pump.failure = pump.failure or TlsFailure(_DEAF)
         if pump.closed:
             self._end_reading(True)
         elif pump.failure is not None:
             self._end_reading(pump.failure)
-            self._fail_writing(pump.failure)
+            self._sender.fail(pump.failure)
 
     def _end_reading(self, end: StreamError | bool) -> None:
         self._end = self._end or end
         self._pause()
-        _wake(self._read_waiter)
+        self._wake()
 
     def _pause(self) -> None:
         if self._reading:
@@ -281,6 +266,10 @@ class Stream:
             self._reading = True
             self._loop.add_reader(self._fd, self._on_readable)
 
+    def _wake(self) -> None:
+        if self._read_waiter is not None and not self._read_waiter.done():
+            self._read_waiter.set_result(None)
+
     async def _wait_readable(self) -> None:
         if self._read_waiter is not None:
             raise RuntimeError("two tasks read from one stream")
@@ -290,59 +279,6 @@ class Stream:
         finally:
             self._read_waiter = None
 
-    # --- writing -----------------------------------------------------------------------------------------
-
-    def _send(self, data: bytes) -> None:
-        if self._outgoing is not None:
-            self._outgoing += data
-            return
-        try:
-            sent = self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self._fail_writing(StreamLost(system_error_text(error)))
-            return
-        if sent < len(data):
-            self._outgoing = bytearray(memoryview(data)[sent:])
-            self._loop.add_writer(self._fd, self._on_writable)
-
-    def _on_writable(self) -> None:
-        outgoing = self._outgoing
-        if outgoing is None:
-            return
-        try:
-            sent = self._sock.send(outgoing)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._fail_writing(StreamLost(system_error_text(error)))
-            return
-        del outgoing[:sent]
-        if not outgoing:
-            self._outgoing = None
-            self._loop.remove_writer(self._fd)
-        if len(outgoing) < UNSENT_LOW:
-            _wake(self._write_waiter)
-
-    def _fail_writing(self, error: StreamError) -> None:
-        if self._outgoing is not None:
-            self._outgoing = None
-            self._loop.remove_writer(self._fd)
-        self._write_error = self._write_error or error
-        _wake(self._write_waiter)
-
-    async def _wait_sent(self, limit: int) -> None:
-        """Until at most `limit` octets are unsent, or our sending ended."""
-        if self._write_waiter is not None:
-            raise RuntimeError("two tasks wait for one stream to drain")
-        try:
-            while self._outgoing is not None and len(self._outgoing) > limit:
-                self._write_waiter = self._loop.create_future()
-                await self._write_waiter
-        finally:
-            self._write_waiter = None
-
     # --- handshake and end ----------------------------------------------------------------------------
 
     async def _shake_hands(self, handshake: Handshake) -> TlsSession:
@@ -351,17 +287,17 @@ class Stream:
             try:
                 established = handshake.step()
             finally:
-                self._send(take_output(connection))  # also the alert that says why it failed
+                self._sender.send(take_output(connection))  # also the alert that says why it failed
             if established:
                 break
-            while not self._incoming:
+            while not (size := handshake.piece(self._incoming)):
                 if self._end:
                     raise TlsFailure(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
                 await self._wait_readable()
-            feed = self._incoming[:HANDSHAKE_FEED]
-            self._incoming = self._incoming[HANDSHAKE_FEED:]
+            piece = self._incoming[:size]
+            self._incoming = self._incoming[size:]
             self._resume()
-            handshake.feed(feed)
+            handshake.feed(piece)
         self.tls = handshake.session()
         self._pump = TlsPump(connection)
         self._take_early_records(self._pump)
@@ -370,35 +306,37 @@ class Stream:
     def _take_early_records(self, pump: TlsPump) -> None:
         """Records that came right behind the peer's last handshake message."""
         parts: list[bytes] = []
-        pump.drain(parts)
+        pump.read(EARLY_RECORDS, parts)
         raw, self._incoming = self._incoming, b""
         if raw and not pump.closed and pump.failure is None:
             parts.append(pump.decrypt(memoryview(raw)))
-        self._incoming = b"".join(parts)
-        self._after_decrypting(pump)
-        # A FIN seen during the handshake was that of an unfinished TLS connection.
+        self._take(b"".join(parts))
+        # A FIN seen during the handshake ended a TLS connection that nobody had closed.
         if self._end is True and not pump.closed:
             self._end = StreamLost(NO_CLOSE_NOTIFY)
+        self._after_decrypting(pump)
 
     def _fail(self, failure: TlsFailure) -> TlsFailure:
         self._end = self._end if isinstance(self._end, StreamError) else failure
         self._incoming = b""
         self._pause()
-        self._write_error = self._write_error or failure
+        self._sender.fail(failure)
         return failure
 
     async def _close_in_order(self) -> None:
         self.deadline = min(self.deadline, self._loop.time() + CLOSE_FLUSH_SECONDS)
         pump = self._pump
-        if self._write_error is None and pump is not None:
-            self._send(pump.close_notify())
-        await self._wait_sent(0)
-        if self._write_error is not None or self._end:
+        if self._sender.error is None and pump is not None:
+            self._sender.send(pump.close_notify())
+        await self._sender.wait_sent(0)
+        if self._sender.error is not None or self._end:
             return
         if pump is None:
-            if not self._incoming:
+            if self._reading:
+                self._on_readable()  # what the loop has not seen yet
+            if self._end or not self._incoming:
                 return
-            # Closing with unread input resets the connection, and our last reply with it.
+            # Closing with unread input would reset the connection, and our last reply with it.
             self._sock.shutdown(socket.SHUT_WR)
         await self._discard_until_end()
 
@@ -411,8 +349,3 @@ class Stream:
                 await self._wait_readable()
         finally:
             timer.cancel()
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

@@ -6,17 +6,23 @@ sockets. During the handshake the stream's coroutine drives it (`Handshake`); af
 called from the reader callback and `encrypt` from `write`.
 
 Why these sizes. A memory buffer never shrinks, so a single large feed would stay allocated as long as the
-connection: at most 4 KiB are fed before the session is established, 16 KiB after, and each feed is
-drained before the next. `encrypt` takes 16 KiB, one full record, at a time for the same reason.
+connection: at most 4 KiB are fed before the session is established, and whole records of 16 KiB together
+(or a single one) after, each feed drained before the next. `encrypt` takes one full record at a time for
+the same reason. The beginning of a record that is not whole waits here, not in the library.
+
+Why records are counted. To learn that nothing is left, the library must be asked once more, and says so by an
+exception that costs more than a small record. Their headers tell beforehand (`tls_records`).
 
 Order. Every octet that the library puts out must reach the peer, in order: one lost read of the output buffer
-ends in `bad record mac`. So whoever makes output takes all of it at once. Reading makes output only
-for key updates and alerts; it is collected after every feed that was more than one plain record.
+ends in `bad record mac`. So whoever makes output takes all of it at once. Reading makes output only for
+records that are not plain data (key updates, alerts), and those show by giving no plaintext.
 
 Limits. A handshake of 64 KiB of input; the time is the stream's business.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from OpenSSL import SSL
 
@@ -24,14 +30,14 @@ from gatepost.core.openssl_errors import classic_error
 from gatepost.net import openssl_private
 from gatepost.net.errors import UNEXPECTED_EOF_TEXT, TlsFailure
 from gatepost.net.tls import AlpnRefused, ClientContext, ServerContext, TlsSession, peer_chain
+from gatepost.net.tls_records import HEADER, record_size, whole_records
 
 HANDSHAKE_FEED = 4 * 1024
 HANDSHAKE_LIMIT = 64 * 1024
 FEED = 16 * 1024
 RECORD = 16 * 1024  # RFC 8446 §5.1: the largest plaintext of a record
 _OUTPUT = RECORD + 4096  # one record with its overhead, and small things before it
-_APPLICATION_DATA = 23  # RFC 8446 §5.1
-_HEADER = 5
+NO_RECORD_TEXT = "what came is not TLS"
 _ALPN_TEXT = "the client asks for a protocol other than SMTP (ALPN)"
 
 
@@ -53,48 +59,48 @@ def failure_of(error: SSL.Error, *, certificate_requested: bool = False) -> TlsF
 class TlsPump:
     """An established session. `decrypt` and `encrypt` never raise: a broken session is seen in `failure`."""
 
-    __slots__ = ("_aligned", "_connection", "closed", "failure", "output")
+    __slots__ = ("_connection", "_tail", "closed", "failure", "output")
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
-        self._aligned = False  # the fed octets so far end at the end of a record
+        self._tail = b""  # the beginning of a record whose end has not come yet
         self.closed = False  # the peer's close_notify was read
         self.failure: TlsFailure | None = None
         self.output = b""  # made while reading: to be sent before anything else
 
     def decrypt(self, data: memoryview) -> bytes:
-        """The plaintext of everything that is whole now. Look at `output`, `closed` and `failure` afterwards."""
-        size = len(data)
-        if self._aligned and _is_one_record(data, size):
-            # The usual case, a command or a reply: no second look is needed to know that nothing is left.
-            self._connection.bio_write(data)
-            try:
-                return self._connection.recv(RECORD)
-            except SSL.WantReadError:
-                self._collect()
-                return b""
-            except SSL.Error as error:
-                self._broken(error)
-                return b""
+        """The plaintext of all records that are whole now. Look at `output`, `closed` and `failure` afterwards."""
         parts: list[bytes] = []
-        for start in range(0, size, FEED):
-            self._connection.bio_write(data[start : start + FEED])
-            self.drain(parts)
-            if self.closed or self.failure is not None:
+        position = self._finish_tail(data, parts) if self._tail else 0
+        size = len(data)
+        while position < size and not self.closed and self.failure is None:
+            end, count = whole_records(data, position, FEED)
+            if not count:
+                if record_size(data, position) < 0:
+                    self._feed_faulty(data[position:], parts)
+                else:
+                    self._tail = bytes(data[position:])
                 break
-        self._aligned = _ends_aligned(data, size, self._aligned)
+            self._connection.bio_write(data[position:end])
+            self.read(count, parts)
+            position = end
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def drain(self, parts: list[bytes]) -> None:
-        """Take every record that is whole in the buffer, and what the library wants to say about it."""
+    def read(self, count: int, parts: list[bytes]) -> None:
+        """Take the plaintext of `count` records that are whole in the library's buffer."""
         recv = self._connection.recv
         try:
-            while True:
+            for _ in range(count):
                 parts.append(recv(RECORD))
         except SSL.WantReadError:
-            self._collect()
+            # A record was not plain data (a key update, a ticket): the library may have something to say.
+            self.output += take_output(self._connection)
+        except SSL.ZeroReturnError:
+            self.closed = True
+            self.output += take_output(self._connection)
         except SSL.Error as error:
-            self._broken(error)
+            self.failure = failure_of(error)
+            self.output += take_output(self._connection)
 
     def encrypt(self, data: bytes) -> bytes:
         """The records for `data`, after all output that is due before them. Empty when the session is broken."""
@@ -102,12 +108,12 @@ class TlsPump:
         try:
             if len(data) <= RECORD:
                 connection.send(data)
-                return self._take()
+                return take_output(connection)
             parts = []
             view = memoryview(data)
             for start in range(0, len(data), RECORD):
                 connection.send(view[start : start + RECORD])
-                parts.append(self._take())
+                parts.append(take_output(connection))
             return b"".join(parts)
         except SSL.Error as error:
             self.failure = failure_of(error)
@@ -120,34 +126,50 @@ class TlsPump:
         except SSL.Error:
             # Whatever the library minds here, the connection is closed next.
             return b""
-        return self._take()
-
-    def _broken(self, error: SSL.Error) -> None:
-        if isinstance(error, SSL.ZeroReturnError):
-            self.closed = True
-        else:
-            self.failure = failure_of(error)
-        self._collect()
-
-    def _collect(self) -> None:
-        self.output += self._take()
-
-    def _take(self) -> bytes:
         return take_output(self._connection)
+
+    def _finish_tail(self, data: memoryview, parts: list[bytes]) -> int:
+        """Complete the record that was begun; returns how much of `data` went into it."""
+        position = 0
+        if len(self._tail) < HEADER:
+            position = min(HEADER - len(self._tail), len(data))
+            self._tail += data[:position]
+        size = record_size(self._tail, 0)
+        missing = size - len(self._tail)
+        if size == 0 or len(data) - position < missing:
+            self._tail += data[position:]
+            return len(data)
+        tail, self._tail = self._tail, b""
+        if size < 0:
+            self._feed_faulty(memoryview(tail), parts)
+            return len(data)
+        self._connection.bio_write(tail)
+        if missing:
+            self._connection.bio_write(data[position : position + missing])
+        self.read(1, parts)
+        return position + missing
+
+    def _feed_faulty(self, data: memoryview, parts: list[bytes]) -> None:
+        """Let the library say what is wrong with octets that are no record."""
+        self._connection.bio_write(data[:FEED])
+        self.read(FEED, parts)
+        if self.failure is None:
+            self.failure = TlsFailure(NO_RECORD_TEXT)
 
 
 class Handshake:
     """One handshake, driven step by step by the stream's coroutine."""
 
-    __slots__ = ("_asked", "_fed", "_sni", "connection")
+    __slots__ = ("_asked", "_fed", "_left", "_sni", "connection")
 
     def __init__(self, context: ServerContext | ClientContext, sni: str) -> None:
         self.connection = context.connection(sni)
         self._sni = sni
         self._fed = 0
-        self._asked = False
+        self._left = 0  # octets of a large record that are still to come
+        self._asked: list[bool] = []
         if isinstance(context, ClientContext) and context.offers_certificate:
-            self.connection.set_info_callback(self._watch)
+            self.connection.set_info_callback(_watcher(self._asked))
 
     def step(self) -> bool:
         """Go on with what was fed. True: established. Raises TlsFailure; output may be due in any case."""
@@ -161,15 +183,35 @@ class Handshake:
             raise self.failure(error) from None
         return True
 
+    def piece(self, data: bytes) -> int:
+        """How much of `data` to feed next: whole records of 4 KiB together, or a part of a larger one; 0: wait.
+
+        Nothing behind the record that ends the handshake is fed before it is known that it does, unless it
+        was whole as well: what is left in the library then is whole records.
+        """
+        if self._left:
+            return min(self._left, len(data), HANDSHAKE_FEED)
+        end, count = whole_records(data, 0, HANDSHAKE_FEED)
+        if count and end <= HANDSHAKE_FEED:
+            return end
+        size = record_size(data, 0)
+        if size == 0:
+            return 0
+        return min(len(data), HANDSHAKE_FEED) if size < 0 else min(size, len(data), HANDSHAKE_FEED)
+
     def feed(self, data: bytes) -> None:
-        """At most HANDSHAKE_FEED octets. Raises TlsFailure when the peer sends more than a handshake needs."""
+        """Feed one piece. Raises TlsFailure when the peer sends more than a handshake needs."""
         self._fed += len(data)
         if self._fed > HANDSHAKE_LIMIT:
             raise TlsFailure(f"handshake of more than {HANDSHAKE_LIMIT} octets")
+        if self._left:
+            self._left -= len(data)
+        else:
+            self._left = max(0, record_size(data, 0) - len(data))
         self.connection.bio_write(data)
 
     def failure(self, error: SSL.Error) -> TlsFailure:
-        return failure_of(error, certificate_requested=self._asked)
+        return failure_of(error, certificate_requested=bool(self._asked))
 
     def session(self) -> TlsSession:
         """What was negotiated; call it when `step` returned True."""
@@ -181,13 +223,21 @@ class Handshake:
             group=_group(connection),
             sni=sni,
             peer_chain=peer_chain(connection),
-            certificate_requested=self._asked,
+            certificate_requested=bool(self._asked),
         )
 
-    def _watch(self, connection: SSL.Connection, where: int, result: int) -> None:
-        """The library's own account of its steps is the only public sign that our certificate was asked for."""
-        if not self._asked and b"certificate request" in connection.get_state_string():
-            self._asked = True
+
+def _watcher(asked: list[bool]) -> Callable[[SSL.Connection, int, int], None]:
+    """Notes in `asked` that our certificate was asked for: the library's account of its steps is the only public sign.
+
+    It holds nothing else: the connection keeps it for life, and must not be kept by it.
+    """
+
+    def watch(connection: SSL.Connection, where: int, result: int) -> None:
+        if not asked and b"certificate request" in connection.get_state_string():
+            asked.append(True)
+
+    return watch
 
 
 def take_output(connection: SSL.Connection) -> bytes:
@@ -206,17 +256,3 @@ def _group(connection: SSL.Connection) -> str:
         return connection.get_group_name() or ""
     except NotImplementedError:  # built against a library without the call
         return ""
-
-
-def _is_one_record(data: memoryview, size: int) -> bool:
-    return size > _HEADER and data[0] == _APPLICATION_DATA and (data[3] << 8 | data[4]) == size - _HEADER
-
-
-def _ends_aligned(data: memoryview, size: int, aligned: bool) -> bool:
-    """Whether the records of `data` end with it. Once out of step, False until the buffer is known to be empty."""
-    if not aligned:
-        return False
-    position = 0
-    while position + _HEADER <= size:
-        position += _HEADER + (data[position + 3] << 8 | data[position + 4])
-    return position == size
