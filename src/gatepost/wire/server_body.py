@@ -1,5 +1,6 @@
 """The octets of a message on their way in: the end of DATA, dots, line ends, and limits.
 
+`Intake` is one message on its way in: it takes its octets from the input, by DATA or by BDAT, and gives `Body` events.
 `DataScanner` finds the one end of data, CRLF.CRLF, in pieces of any split, and takes the stuffed dots away.
 `BodyCheck` counts and judges what both DATA and BDAT bring: size, size of the header, and that CR and LF come only
 as CRLF. A body that fails is refused as a whole: the rest is read to its real end without being kept.
@@ -17,9 +18,12 @@ Sources: RFC 5321 §2.3.8, §4.5.2; RFC 3030 §2; RFC 1870.
 
 from __future__ import annotations
 
+from collections import deque
 from io import IncrementalNewlineDecoder
 
 from gatepost.core.reply import Reply
+from gatepost.wire.server_events import Body, ServerEvent
+from gatepost.wire.server_input import ServerInput
 
 _CRLF_DOT = b"\r\n."
 _END = b"\r\n.\r\n"
@@ -162,3 +166,50 @@ def _may_begin_end(data: bytes) -> int:
     if data.endswith(b"\r"):
         return 4 if data.endswith(b"\r\n.\r") else 1
     return 0
+
+
+class Intake:
+    """One message on its way in: octets from the input become `Body` events until it is whole or refused."""
+
+    __slots__ = ("_check", "_dots", "_scanner")
+
+    def __init__(self, max_size: int, max_header: int) -> None:
+        self._check = BodyCheck(max_size, max_header)
+        self._scanner = DataScanner()
+        self._dots = DotWatch()
+
+    @property
+    def refusal(self) -> Reply | None:
+        """Why the message is refused, or None so far."""
+        return self._check.refusal
+
+    @property
+    def size(self) -> int:
+        """Octets of the message so far, as they are stored."""
+        return self._check.size
+
+    def read_data(self, source: ServerInput, events: deque[ServerEvent]) -> bool:
+        """Take what there is; True when the end of data has come. What stands behind it stays in `source`."""
+        new = source.take_all()
+        check, scanner = self._check, self._scanner
+        piece, behind = scanner.feed(new, check.refusal is None)
+        if piece and check.take(piece):
+            events.append(Body(piece, scanner.dotted))
+        if behind < 0:
+            return False
+        source.give_back(new, behind)
+        return True
+
+    def announce(self, octets: int) -> None:
+        """A BDAT of that size begins."""
+        self._check.announce(octets)
+
+    def take_chunk(self, piece: bytes, events: deque[ServerEvent]) -> None:
+        """Octets of a BDAT."""
+        if self._check.take(piece):
+            events.append(Body(piece, self._dots.sees(piece)))
+
+    def finish(self) -> Reply | None:
+        """The message is whole: the last judgement."""
+        self._check.finish()
+        return self._check.refusal

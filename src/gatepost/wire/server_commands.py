@@ -37,6 +37,23 @@ from gatepost.wire.smtp_syntax import (
 
 MAX_HELLO = 255  # octets of a name in EHLO and HELO
 MAX_CHUNK = 1 << 31  # a BDAT this large is nonsense: its octets are not even waited for
+MAX_FAULTS = 20  # refusals of the engine since the last message
+FREE_CHUNKS = 256  # BDATs of a message that may have any size
+MIN_CHUNK = 128  # octets a BDAT must have on average after that
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the engine must know of its listener and of the sender's policy.
+
+    Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line.
+    """
+
+    hostname: str
+    max_message_size: int
+    max_line: int = 2048
+    max_header: int = 262_144
+    require_tls: bool = False
 
 
 class State(IntEnum):
@@ -154,7 +171,10 @@ def _no_argument(event: Callable[[], Parsed]) -> Parser:
     return parse
 
 
-def _parse_nothing(_argument: bytes, _context: Context) -> Parsed:
+def _parse_nothing(argument: bytes, _context: Context) -> Parsed:
+    """Any text is tolerated (NOOP, HELP), but only ASCII (RFC 5321 §2.3.1)."""
+    if not argument.isascii():
+        raise SyntaxFault(500, "5.5.2", "Non-ASCII octet in command")
     return None
 
 

@@ -76,7 +76,8 @@ class ServerInput:
             at = buffer.find(b"\r\n", pos)
             if 0 <= at <= pos + self._limit:
                 self._pos = at + 2
-                return buffer[pos:at]
+                line = buffer[pos:at]
+                return LineFault.BARE_LF if b"\n" in line else line
             lf = buffer.find(b"\n", pos, pos + self._limit)
             if lf >= 0:
                 self._pos = lf + 1

@@ -18,7 +18,6 @@ NOT_OFFERED = Reply(502, "5.5.1", ("Command not implemented",))
 LINE_TOO_LONG = Reply(500, "5.5.2", ("Line too long",))
 BAD_LINE = Reply(500, "5.5.2", ("Only CRLF ends a line",))
 CONTROL = Reply(501, "5.5.2", ("Control character in command",))
-EIGHT_BIT = Reply(500, "5.5.2", ("Non-ASCII octet in command",))
 VERIFY = Reply(252, "2.1.5", ("Cannot verify, but will take the message and try",))
 HELP = Reply(
     214, "2.0.0", ("EHLO HELO STARTTLS MAIL RCPT DATA BDAT", "RSET NOOP QUIT VRFY HELP; see RFC 5321")

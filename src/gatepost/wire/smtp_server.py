@@ -23,14 +23,16 @@ Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207,
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from gatepost.core.reply import Reply
 from gatepost.wire import server_replies as replies
-from gatepost.wire.server_body import REASONS, TOO_BIG, BodyCheck, DataScanner, DotWatch
+from gatepost.wire.server_body import REASONS, TOO_BIG, Intake
 from gatepost.wire.server_commands import (
     COMMANDS,
+    FREE_CHUNKS,
     MAX_CHUNK,
+    MAX_FAULTS,
+    MIN_CHUNK,
     TRANSITIONS,
     Chunk,
     Command,
@@ -38,6 +40,7 @@ from gatepost.wire.server_commands import (
     Effect,
     Gate,
     Move,
+    ServerSettings,
     State,
     in_sequence,
 )
@@ -78,60 +81,14 @@ __all__ = [
     "ServerEvent",
     "ServerSettings",
     "StartTls",
-    "State",
     "TlsRequiredMissing",
 ]
-
-MAX_FAULTS = 20  # refusals of the engine since the last message
-FREE_CHUNKS = 256  # BDATs of a message that may have any size
-MIN_CHUNK = 128  # octets a BDAT must have on average after that
 
 _CONTROLS = bytes((*range(32), 127))
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """What the engine must know of its listener and of the sender's policy.
-
-    Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line.
-    """
-
-    hostname: str
-    max_message_size: int
-    max_line: int = 2048
-    max_header: int = 262_144
-    require_tls: bool = False
-
-
 class ServerEngine:
     """One SMTP connection, server side. Never blocks; raises RuntimeError only on misuse by the session."""
-
-    __slots__ = (
-        "_check",
-        "_chunk",
-        "_chunk_octets",
-        "_chunk_refusal",
-        "_chunks",
-        "_context",
-        "_dots",
-        "_eof",
-        "_events",
-        "_faults",
-        "_input",
-        "_output",
-        "_refused_recipient",
-        "_scanner",
-        "_settings",
-        "_tls_missing_said",
-        "_tls_pending",
-        "_waiting",
-        "extended",
-        "hello_name",
-        "require_tls",
-        "starttls_offered",
-        "state",
-        "tls_active",
-    )
 
     def __init__(self, settings: ServerSettings, *, tls_active: bool = False) -> None:
         self.tls_active = tls_active
@@ -151,9 +108,7 @@ class ServerEngine:
         self._tls_missing_said = False
         self._faults = 0
         self._refused_recipient = False
-        self._scanner = DataScanner()
-        self._check: BodyCheck | None = None  # of the message in hand
-        self._dots = DotWatch()
+        self._intake: Intake | None = None  # the message in hand
         self._chunk: Chunk | None = None  # the BDAT whose octets are awaited
         self._chunk_refusal: Reply | None = None  # what it will be answered, for its place or its transaction
         self._chunks = 0  # BDATs since MAIL, and their octets
@@ -225,7 +180,7 @@ class ServerEngine:
             reply = Reply(reply.code, "", (*reply.lines, *self.extensions()))
         self._say(reply)
         if reply.code == 421:
-            self.state = State.CLOSED
+            self._close()
         else:
             self._answered(event, reply.positive)
 
@@ -273,8 +228,8 @@ class ServerEngine:
         """Work off one command or one piece of a body. False when more octets must come first."""
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        if self.state is State.BODY:
-            return self._read_data()
+        if self.state is State.BODY and self._intake is not None:
+            return self._read_data(self._intake)
         line = self._input.line()
         if line is None:
             return False
@@ -288,7 +243,7 @@ class ServerEngine:
 
     def _command(self, line: bytes) -> None:
         if len(line.translate(None, _CONTROLS)) != len(line):
-            self._fault(replies.BAD_LINE if b"\n" in line or b"\r" in line else replies.CONTROL)
+            self._fault(replies.BAD_LINE if b"\r" in line else replies.CONTROL)
             return
         verb, _, argument = line.partition(b" ")
         row = COMMANDS.get(verb) or COMMANDS.get(verb.upper())
@@ -326,7 +281,7 @@ class ServerEngine:
                 self._events.append(Reset())
             elif row.effect is Effect.QUIT:
                 self._say(replies.closing(self._settings.hostname))
-                self.state = State.CLOSED
+                self._close()
             self._events.append(event)
         elif row.effect is Effect.NOT_OFFERED:
             self._fault(replies.NOT_OFFERED)
@@ -356,23 +311,16 @@ class ServerEngine:
     def _ended(self) -> ServerEvent | None:
         """Everything was read and the peer is gone."""
         cut = self.in_message
-        self.state = State.CLOSED
+        self._close()
         return Aborted() if cut else None
 
     # --- bodies -----------------------------------------------------------------------------------
 
-    def _read_data(self) -> bool:
-        new = self._input.take_all()
-        check = self._check
-        if not new or check is None:
+    def _read_data(self, intake: Intake) -> bool:
+        if not self._input:
             return False
-        scanner = self._scanner
-        piece, behind = scanner.feed(new, check.refusal is None)
-        if piece and check.take(piece):
-            self._events.append(Body(piece, scanner.dotted))
-        if behind >= 0:
-            self._input.give_back(new, behind)
-            self._end_message(check)
+        if intake.read_data(self._input, self._events):
+            self._end_message(intake)
         return True
 
     def _begin_chunk(self, row: Command, argument: bytes) -> None:
@@ -394,41 +342,42 @@ class ServerEngine:
         self._chunk_refusal = self._refusal(row)
         if self._chunk_refusal is not None:
             return
-        if self.state is State.RECIPIENTS:
+        if self._intake is None:
             self._move(Move.BDAT)
-            self._check = BodyCheck(self._settings.max_message_size, self._settings.max_header)
-            self._dots = DotWatch()
+            self._intake = self._new_intake()
             self._events.append(BodyStarted(True))
-        if self._check is not None:
-            self._check.announce(chunk.left)
+        self._intake.announce(chunk.left)
 
     def _read_chunk(self, chunk: Chunk) -> bool:
-        check = self._check
+        intake = self._intake if self._chunk_refusal is None else None
         if chunk.left:
             piece = self._input.take(chunk.left)
             if not piece:
                 return False
             chunk.left -= len(piece)
-            if self._chunk_refusal is None and check is not None and check.take(piece):
-                self._events.append(Body(piece, self._dots.sees(piece)))
+            if intake is not None:
+                intake.take_chunk(piece, self._events)
             return True
         self._chunk = None
         if self._chunk_refusal is not None:
             # Chunks that were pipelined behind a refused one are one fault together.
             self._fault(self._chunk_refusal, counts=self._chunks == 1)
-        elif check is not None and (chunk.last or check.refusal is not None):
-            self._end_message(check)
+        elif intake is not None and (chunk.last or intake.refusal is not None):
+            self._end_message(intake)
         else:
             self._events.append(ChunkDone(chunk.size))
         return True
 
-    def _end_message(self, check: BodyCheck) -> None:
-        check.finish()
-        if check.refusal is None:
-            self._events.append(BodyEnd(check.size))
+    def _new_intake(self) -> Intake:
+        return Intake(self._settings.max_message_size, self._settings.max_header)
+
+    def _end_message(self, intake: Intake) -> None:
+        refusal = intake.finish()
+        if refusal is None:
+            self._events.append(BodyEnd(intake.size))
             return
-        self._say(check.refusal)
-        self._events.append(Abuse(REASONS[check.refusal], check.refusal, False))
+        self._say(refusal)
+        self._events.append(Abuse(REASONS[refusal], refusal, False))
         self._move(Move.DONE)
         self._forget_transaction()
 
@@ -449,8 +398,7 @@ class ServerEngine:
         elif kind is Data:
             if success:
                 self._move(Move.DATA)
-                self._scanner = DataScanner()
-                self._check = BodyCheck(self._settings.max_message_size, self._settings.max_header)
+                self._intake = self._new_intake()
                 self._events.append(BodyStarted(False))
         elif kind is BodyEnd or (kind is ChunkDone and not success):
             if success:
@@ -469,7 +417,7 @@ class ServerEngine:
         self.state = TRANSITIONS[self.state, move]
 
     def _forget_transaction(self) -> None:
-        self._check = None
+        self._intake = None
         self._context.smtputf8 = False
         self._refused_recipient = False
 
@@ -486,8 +434,11 @@ class ServerEngine:
     def _abuse(self, reason: str, reply: Reply) -> None:
         """End the connection: nothing that came or comes is looked at any more."""
         self._say(reply)
+        self._close()
+        self._events.append(Abuse(reason, reply, True))
+
+    def _close(self) -> None:
         self._input.clear()
         self._chunk = None
         self._tls_pending = False
         self.state = State.CLOSED
-        self._events.append(Abuse(reason, reply, True))
