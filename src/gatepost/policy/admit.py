@@ -1,0 +1,367 @@
+"""The gates of a session that comes in: connection, sender, recipient, message.
+
+`compile_rules` turns a document into one `ListenerRules` for each listener, with the listener's own changes of
+policies applied (R21); `admit` decides about a connection by the HAT, and the `check_…` functions about what it then says.
+Each answer carries its reason: an `Admission` the group and the entry that matched as the log prints
+them, a `Refusal` the public text and the cause for the log. Counting (connections, recipients an hour) is the caller's; the
+numbers to count to stand in the `EffectivePolicy`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
+from gatepost.config.model import Document
+from gatepost.config.senders import AllSenders, parse_sender
+from gatepost.config.values import limit_value, parse_host_name
+from gatepost.core.address import Address, IPAddress
+from gatepost.core.reply import Refusal
+from gatepost.core.tls import InboundTls
+from gatepost.policy.hat import CouldNotTell, Hat, HatGroup, HatMatch, NameState, PeerName, plain_address
+from gatepost.policy.mailboxes import MailboxTable
+from gatepost.policy.rat import Rat
+from gatepost.policy.tls_in import InboundTlsRule
+
+NO_LIMIT = 1 << 30  # what `unlimited` counts to
+NO_SCORE = "not enabled"  # the log's `SBRS not enabled`
+IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
+
+TOO_MANY_RECIPIENTS = Refusal(452, "4.5.3", "Too many recipients")
+TOO_MANY_THIS_HOUR = Refusal(452, "4.5.3", "Too many recipients received this hour, try again later")
+TOO_MANY_MESSAGES = Refusal(
+    421, "4.7.0", "Too many messages on this connection", "Too many messages on this connection", close=True
+)
+TOO_BIG = Refusal(552, "5.3.4", "Message size exceeds limit", cause="Message size exceeds limit")
+LOOP = Refusal(554, "5.4.6", "Message loop", cause="Message loop")
+
+
+class Action(StrEnum):
+    """What becomes of a connection, in the words of the log."""
+
+    ACCEPT = "ACCEPT"
+    RELAY = "RELAY"
+    REJECT = "REJECT"
+    TCPREFUSE = "TCPREFUSE"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectivePolicy:
+    """A mail flow policy as one listener uses it. `NO_LIMIT` and None stand for unlimited."""
+
+    name: str
+    action: PolicyAction
+    tls_rule: InboundTlsRule
+    verify_client_certificate: bool = False
+    max_messages_per_connection: int = 1_000
+    max_recipients_per_message: int = 1_000
+    max_message_size: int = 100 * 1024**2
+    max_connections_per_ip: int = 1_000
+    max_recipients_per_hour: int | None = None
+    banner: str = ""
+
+    @property
+    def tls(self) -> InboundTls:
+        return self.tls_rule.level
+
+    @property
+    def strict(self) -> bool:
+        """Slipping past it would be worse than a delay: it rejects or requires TLS."""
+        return self.action in (PolicyAction.REJECT, PolicyAction.TCPREFUSE) or self.tls is InboundTls.REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that a listener waits; `session` is None for a session without end."""
+
+    command: int
+    data: int
+    handshake: int
+    session: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerRules:
+    """All that a session of one listener is decided by. `policies` has one policy for each group of the HAT.
+
+    `hostname` is the name in the greeting; `reverse` says whether host names are looked up at all.
+    """
+
+    name: str
+    interface: str
+    address: str
+    port: int
+    hostname: str
+    implicit_tls: bool
+    certificate: str
+    banner: str
+    max_connections: int
+    max_hops: int
+    timeouts: Timeouts
+    hat: Hat
+    groups: tuple[str, ...]
+    policies: tuple[EffectivePolicy, ...]
+    rat: Rat
+    reverse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of every listener, by its name."""
+
+    listeners: Mapping[str, ListenerRules]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a connection may do. `policy` is None and `refusal` the greeting when it may do nothing.
+
+    `network` is what limits of an address are counted by: the IPv4 address, or the /64 of an IPv6 address. `banner` is
+    the text behind the host name in the greeting. `noted` are groups that matched and let the reading go on.
+    """
+
+    action: Action
+    group: str
+    match: str
+    network: str
+    banner: str = ""
+    policy: EffectivePolicy | None = None
+    refusal: Refusal | None = None
+    score: str = NO_SCORE
+    noted: tuple[str, ...] = ()
+
+
+# --- compiling ------------------------------------------------------------------------------------
+
+
+def compile_rules(document: Document) -> Rules:
+    """The rules of a checked document. Raises KeyError when a name in it leads nowhere: it was not checked."""
+    return Rules({listener.name: compile_listener(document, listener) for listener in document.listeners})
+
+
+def compile_listener(document: Document, listener: Listener) -> ListenerRules:
+    """The rules of one listener."""
+    policies = effective_policies(document, listener)
+    interface = document.interface(listener.interface)
+    if interface is None:
+        raise KeyError(listener.interface)
+    groups, chosen = _hat_groups(listener, policies)
+    timeouts = listener.timeouts
+    return ListenerRules(
+        name=listener.name,
+        interface=interface.name,
+        address=interface.address,
+        port=listener.port,
+        hostname=parse_host_name(interface.hostname or document.system.hostname),
+        implicit_tls=listener.tls is ListenerTls.IMPLICIT,
+        certificate=listener.certificate,
+        banner=listener.banner,
+        max_connections=_number(listener.max_connections),
+        max_hops=listener.max_hops,
+        timeouts=Timeouts(
+            timeouts.command,
+            timeouts.data,
+            timeouts.handshake,
+            timeouts.session if isinstance(timeouts.session, int) else None,
+        ),
+        hat=Hat(groups),
+        groups=tuple(group.name for group in groups),
+        policies=chosen,
+        rat=Rat(listener.recipient_access),
+        reverse=document.dns.reverse,
+    )
+
+
+def _hat_groups(
+    listener: Listener, policies: Mapping[str, EffectivePolicy]
+) -> tuple[tuple[HatGroup, ...], tuple[EffectivePolicy, ...]]:
+    """The HAT's rows with their policies, and the default policy as a last row for everybody."""
+    groups, chosen = [], []
+    for row in listener.host_access:
+        policy = policies[row.policy or listener.default_policy or ""]
+        senders = tuple(parse_sender(text) for text in row.senders)
+        if row.group == IMPLICIT_GROUP and not senders:
+            senders = (AllSenders(),)
+        decides = policy.action is not PolicyAction.CONTINUE
+        groups.append(HatGroup(row.group, senders, decides, policy.strict))
+        chosen.append(policy)
+    if listener.default_policy is not None:
+        policy = policies[listener.default_policy]
+        groups.append(HatGroup(IMPLICIT_GROUP, (AllSenders(),), True, policy.strict))
+        chosen.append(policy)
+    return tuple(groups), tuple(chosen)
+
+
+def effective_policies(document: Document, listener: Listener) -> dict[str, EffectivePolicy]:
+    """Every policy as this listener uses it: the listener's own keys replace the policy's (R21)."""
+    overrides = {override.name: override for override in listener.policies}
+    found = {}
+    for policy in document.mail_flow_policies:
+        layers: list[PolicyParameters] = [policy]
+        if policy.name in overrides:
+            layers.append(overrides[policy.name])
+        found[policy.name] = _effective(document, policy.action, layers)
+    return found
+
+
+def _effective(document: Document, action: PolicyAction, layers: list[PolicyParameters]) -> EffectivePolicy:
+    values: dict[str, object] = {}
+    for layer in layers:
+        values.update({key: value for key, value in layer if value is not None})
+    merged = PolicyParameters.model_construct(None, **values)
+    sizes = {
+        key: _number(value)
+        for key in ("max_messages_per_connection", "max_recipients_per_message", "max_connections_per_ip")
+        if (value := getattr(merged, key)) is not None
+    }
+    if merged.max_message_size is not None:
+        sizes["max_message_size"] = merged.max_message_size
+    return EffectivePolicy(
+        name=merged.name,
+        action=merged.action or action,
+        tls_rule=_tls_rule(document, merged),
+        verify_client_certificate=bool(merged.verify_client_certificate),
+        max_recipients_per_hour=limit_value(merged.max_recipients_per_hour or "unlimited"),
+        banner=merged.banner or "",
+        **sizes,
+    )
+
+
+def _tls_rule(document: Document, policy: PolicyParameters) -> InboundTlsRule:
+    level = policy.tls or InboundTls.OFF
+    if policy.tls_mandatory_for is None:
+        return InboundTlsRule(level)
+    addresses = document.address_list(policy.tls_mandatory_for)
+    if addresses is None:
+        raise KeyError(policy.tls_mandatory_for)
+    return InboundTlsRule(level, MailboxTable.of_texts(addresses.addresses), addresses.name)
+
+
+def _number(limit: int | str) -> int:
+    return limit if isinstance(limit, int) else NO_LIMIT
+
+
+# --- the gates ------------------------------------------------------------------------------------
+
+
+def needs_name(rules: ListenerRules, address: IPAddress) -> bool:
+    """True when the peer's host name could change the decision."""
+    return rules.reverse and rules.hat.needs_name(address)
+
+
+def admit(rules: ListenerRules, address: IPAddress, name: PeerName) -> Admission:
+    """The HAT's decision about a connection. `name` is the confirmed host name, or why there is none."""
+    if name is NameState.UNDETERMINED and not rules.reverse:
+        name = NameState.NONE
+    match rules.hat.match(address, name):
+        case HatMatch(group=group, text=text, notes=notes):
+            return _admission(rules, rules.policies[group], rules.groups[group], text, address, notes)
+        case CouldNotTell(group=group, text=text):
+            refusal = Refusal(
+                451,
+                "",
+                f"{rules.hostname} Your host name could not be looked up, try again later",
+                cause=f"the host name could not be looked up, and {rules.groups[group]} has {text}",
+                close=True,
+            )
+            return Admission(Action.REJECT, rules.groups[group], text, network_of(address), refusal=refusal)
+        case None:
+            # A checked document decides about everybody; whatever slips through is refused, never let in.
+            return Admission(
+                Action.REJECT,
+                IMPLICIT_GROUP,
+                IMPLICIT_GROUP,
+                network_of(address),
+                refusal=_rejection(rules, ""),
+            )
+
+
+def _admission(
+    rules: ListenerRules,
+    policy: EffectivePolicy,
+    group: str,
+    text: str,
+    address: IPAddress,
+    notes: tuple[str, ...],
+) -> Admission:
+    network = network_of(address)
+    match policy.action:
+        case PolicyAction.ACCEPT:
+            return Admission(
+                Action.ACCEPT, group, text, network, policy.banner or rules.banner, policy, noted=notes
+            )
+        case PolicyAction.RELAY:
+            return Admission(
+                Action.RELAY, group, text, network, policy.banner or rules.banner, policy, noted=notes
+            )
+        case PolicyAction.TCPREFUSE:
+            return Admission(Action.TCPREFUSE, group, text, network, noted=notes)
+        case PolicyAction.REJECT | PolicyAction.CONTINUE:
+            # `continue` has no row of its own to decide by; the check refuses it as a last word.
+            refusal = _rejection(rules, policy.banner)
+            return Admission(Action.REJECT, group, text, network, refusal=refusal, noted=notes)
+
+
+def _rejection(rules: ListenerRules, banner: str) -> Refusal:
+    """The greeting of a rejected connection (RFC 5321 §3.1); greetings carry no enhanced code (RFC 2034 §4)."""
+    return Refusal(
+        554, "", f"{rules.hostname} {banner or 'Access to this mail system is refused'}", close=True
+    )
+
+
+def network_of(address: IPAddress) -> str:
+    """What limits of an address are counted by: an IPv4 address, or the /64 of an IPv6 address."""
+    address = plain_address(address)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def still_holds(before: Admission, now: Admission) -> bool:
+    """May a session go on under a new configuration? Not when the access rule or the TLS level changed."""
+    if before.policy is None or now.policy is None:
+        return False
+    return (
+        before.action is now.action
+        and before.policy.tls is now.policy.tls
+        and before.policy.verify_client_certificate == now.policy.verify_client_certificate
+    )
+
+
+def check_messages(admission: Admission, begun: int) -> Refusal | None:
+    """May one more message begin on a connection that has begun `begun` messages?"""
+    policy = _policy(admission)
+    return TOO_MANY_MESSAGES if begun >= policy.max_messages_per_connection else None
+
+
+def check_sender(rules: ListenerRules, admission: Admission, sender: Address, *, tls: bool) -> Refusal | None:
+    """May this sender send on this connection? `tls` says whether the session is under TLS."""
+    rule = _policy(admission).tls_rule
+    return rule.gate(tls_active=tls) or rule.sender_gate(sender, tls_active=tls)
+
+
+def check_recipient(
+    rules: ListenerRules, admission: Admission, recipient: Address, accepted: int
+) -> Refusal | None:
+    """May this recipient be added to a message that has `accepted` recipients? A relaying policy skips the RAT."""
+    policy = _policy(admission)
+    if admission.action is not Action.RELAY and (refusal := rules.rat.decide(recipient).refusal) is not None:
+        return refusal
+    return TOO_MANY_RECIPIENTS if accepted >= policy.max_recipients_per_message else None
+
+
+def check_message(rules: ListenerRules, admission: Admission, size: int, hops: int) -> Refusal | None:
+    """May a message of this size, with so many Received lines, be taken? (RFC 1870 §6.1, RFC 5321 §6.3)"""
+    if size > _policy(admission).max_message_size:
+        return TOO_BIG
+    return LOOP if hops > rules.max_hops else None
+
+
+def _policy(admission: Admission) -> EffectivePolicy:
+    """The policy of a connection that may speak. A refused one never comes this far: ValueError is our bug."""
+    if admission.policy is None:
+        raise ValueError("a refused connection has no policy")
+    return admission.policy

@@ -1,0 +1,187 @@
+"""The host access table, compiled: which sender group does a connection belong to (asyncos 2.3)?
+
+Entries are read top to bottom and the first match wins, whatever its kind. Compiled, an entry is its place in that
+order; addresses lie in one dictionary per prefix length, names in one for exact names and one for suffixes, and the
+lowest place found wins. So a look-up costs a few dictionary look-ups, however long the table is. Score entries
+keep their place but never match, since there is no score.
+
+A group whose policy says `continue` is noted and the reading goes on. Names match only a confirmed host name. When
+the name could not be looked up, a group that rejects or requires TLS must not be slipped past: if one of its names stands
+before the first other match, the outcome is `CouldNotTell` (451). In any other group such a name is no match
+(architecture 4, DNS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address
+
+from gatepost.config.senders import AddressSender, AllSenders, NameSender, ScoreSender, Sender
+from gatepost.core.address import IPAddress
+
+_NOWHERE = 1 << 62
+
+
+class NameState(Enum):
+    """What is known of a peer's host name when there is none."""
+
+    NONE = "none"  # no PTR record, not confirmed, or look-ups are switched off
+    UNDETERMINED = "undetermined"  # DNS did not answer
+
+
+PeerName = str | NameState
+
+
+@dataclass(frozen=True, slots=True)
+class HatGroup:
+    """One group: `decides` unless its policy continues; `strict` when it rejects or requires TLS."""
+
+    name: str
+    senders: tuple[Sender, ...]
+    decides: bool = True
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HatMatch:
+    """The group that matched (its number in the table), the entry as the log prints it, and the groups noted before."""
+
+    group: int
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CouldNotTell:
+    """A name of this group might have matched, and DNS did not answer."""
+
+    group: int
+    text: str
+
+
+class _Table:
+    """Entries by kind; each leads to its place in the table's order."""
+
+    __slots__ = ("_first_name", "_first_strict_name", "_names", "_suffixes", "_v4", "_v6", "everybody")
+
+    def __init__(self) -> None:
+        self._v4: dict[int, dict[int, int]] = {}
+        self._v6: dict[int, dict[int, int]] = {}
+        self._names: dict[str, int] = {}
+        self._suffixes: dict[str, int] = {}
+        self._first_name = _NOWHERE
+        self._first_strict_name = _NOWHERE
+        self.everybody = _NOWHERE
+
+    def add(self, place: int, sender: Sender, strict: bool) -> None:
+        """Entries come in order, so the first of several equal ones is kept."""
+        match sender:
+            case AddressSender(blocks=blocks):
+                for block in blocks:
+                    family, width = (self._v4, 32) if block.version == 4 else (self._v6, 128)
+                    family.setdefault(width - block.length, {}).setdefault(block.prefix, place)
+            case NameSender(name=name, within=within):
+                (self._suffixes if within else self._names).setdefault(name, place)
+                self._first_name = min(self._first_name, place)
+                if strict:
+                    self._first_strict_name = min(self._first_strict_name, place)
+            case AllSenders():
+                self.everybody = min(self.everybody, place)
+            case ScoreSender():
+                pass
+
+    def by_address(self, address: IPAddress) -> int:
+        """The first place that matches whatever the name is."""
+        best = self.everybody
+        family = self._v4 if isinstance(address, IPv4Address) else self._v6
+        value = int(address)
+        for shift, prefixes in family.items():
+            place = prefixes.get(value >> shift)
+            if place is not None and place < best:
+                best = place
+        return best
+
+    def by_name(self, name: str) -> int:
+        """The first place that matches a confirmed host name (lower-case, no trailing dot)."""
+        best = self._names.get(name, _NOWHERE)
+        if self._suffixes:
+            dot = name.find(".")
+            while dot >= 0:
+                best = min(best, self._suffixes.get(name[dot + 1 :], _NOWHERE))
+                dot = name.find(".", dot + 1)
+        return best
+
+    def names_before(self, place: int) -> bool:
+        return self._first_name < place
+
+    def strict_name_before(self, place: int) -> int:
+        """The first name of a strict group that stands before `place`, or no place at all."""
+        return self._first_strict_name if self._first_strict_name < place else _NOWHERE
+
+
+class Hat:
+    """A compiled table. Immutable once built."""
+
+    __slots__ = ("_deciding", "_group_of", "_groups", "_noting", "_texts")
+
+    def __init__(self, groups: Sequence[HatGroup]) -> None:
+        self._groups = tuple(group.name for group in groups)
+        self._texts: list[str] = []
+        self._group_of: list[int] = []
+        self._deciding = _Table()
+        noting: list[tuple[int, _Table]] = []
+        for number, group in enumerate(groups):
+            table = self._deciding
+            if not group.decides:
+                table = _Table()
+                noting.append((number, table))
+            for sender in group.senders:
+                table.add(len(self._texts), sender, group.strict)
+                self._texts.append(sender.text)
+                self._group_of.append(number)
+        self._noting = tuple(noting)
+
+    def needs_name(self, address: IPAddress) -> bool:
+        """True when a host name could change what this address matches: the look-up is worth waiting for."""
+        address = plain_address(address)
+        return self._deciding.names_before(self._deciding.by_address(address))
+
+    def match(self, address: IPAddress, name: PeerName) -> HatMatch | CouldNotTell | None:
+        """The first match; None when no entry matches (there is no entry for everybody)."""
+        address = plain_address(address)
+        place = self._deciding.by_address(address)
+        if name is NameState.UNDETERMINED:
+            doubtful = self._deciding.strict_name_before(place)
+            if doubtful != _NOWHERE:
+                return CouldNotTell(self._group_of[doubtful], self._texts[doubtful])
+        elif isinstance(name, str) and self._deciding.names_before(place):
+            place = min(place, self._deciding.by_name(comparable_name(name)))
+        if place == _NOWHERE:
+            return None
+        notes = self._notes(address, name, place) if self._noting else ()
+        return HatMatch(self._group_of[place], self._texts[place], notes)
+
+    def _notes(self, address: IPAddress, name: PeerName, limit: int) -> tuple[str, ...]:
+        """Names of the continuing groups that match before the deciding place."""
+        noted = []
+        for number, table in self._noting:
+            place = table.by_address(address)
+            if isinstance(name, str):
+                place = min(place, table.by_name(comparable_name(name)))
+            if place < limit:
+                noted.append(self._groups[number])
+        return tuple(noted)
+
+
+def plain_address(address: IPAddress) -> IPAddress:
+    """An IPv4-mapped IPv6 address as the IPv4 address that it is (C29)."""
+    if not isinstance(address, IPv4Address) and (mapped := address.ipv4_mapped) is not None:
+        return mapped
+    return address
+
+
+def comparable_name(name: str) -> str:
+    """A host name of DNS as entries are compared."""
+    return name.lower().rstrip(".")
