@@ -35,7 +35,7 @@ class ProcessLog:
 
     def __init__(self, home: Home, clock: Clock) -> None:
         self._clock = clock
-        form = MailLogFormat(version=__version__, serial=home.read_serial())
+        form = MailLogFormat(version=__version__, serial=home.serial())
         self._sinks = (
             MailLogSink(form, LogFile(home.logs, home.mail_log.name, form, clock)),
             JsonLogSink(LogFile(home.logs, home.event_log.name, JsonLogFormat(), clock)),

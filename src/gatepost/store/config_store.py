@@ -137,7 +137,11 @@ class ConfigStore:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         store = cls(connection)
-        store._migrate(path)
+        try:
+            store._migrate(path)
+        except OperatorError:
+            connection.close()
+            raise
         return store
 
     def close(self) -> None:
@@ -147,7 +151,6 @@ class ConfigStore:
         with self._transaction():
             found = self._db.execute("PRAGMA user_version").get
             if found > SCHEMA_VERSION:
-                self._db.close()
                 raise OperatorError(
                     f"the configuration {path} was written by a newer Gatepost (form {found})",
                     "use that version, or bring back a backup of before the update",

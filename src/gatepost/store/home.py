@@ -151,7 +151,7 @@ class Home:
         return self.root / "ids"
 
     @property
-    def serial(self) -> Path:
+    def serial_file(self) -> Path:
         return self.root / "serial"
 
     # --- ownership ---------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Home:
                     _make_directory(path, mode)
                 if not self.config_db.exists() and credential_path(environ) is None:
                     create_once(self.master_key, secrets.token_bytes(MASTER_KEY_BYTES), 0o600)
-                create_once(self.serial, _new_serial().encode() + b"\n", 0o644)
+                create_once(self.serial_file, _new_serial().encode() + b"\n", 0o644)
         except OSError as error:
             raise OperatorError(
                 f"the home {self.root} cannot be prepared: {error.strerror}",
@@ -223,9 +223,9 @@ class Home:
             os.chown(self.root, new_owner.uid, new_owner.gid)
         _flush_directory(self.root.parent)
 
-    def read_serial(self) -> str:
+    def serial(self) -> str:
         """The serial number made for this installation."""
-        return self.serial.read_text("ascii").strip()
+        return self.serial_file.read_text("ascii").strip()
 
     # --- the lock ----------------------------------------------------------------------------
 
