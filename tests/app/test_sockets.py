@@ -1,0 +1,91 @@
+"""Listening sockets over commits: kept, added, given up; and nothing changes when one cannot be bound."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from gatepost.app.sockets import Endpoint, Sockets, endpoints
+from gatepost.core.errors import Exit, OperatorError
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    sockets = Sockets()
+    yield sockets
+    sockets.close()
+
+
+def free(count: int) -> list[Endpoint]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return [Endpoint(f"L{index}", "127.0.0.1", port) for index, port in enumerate(ports)]
+
+
+def listens(endpoint: Endpoint) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(endpoint.place) == 0
+
+
+def test_listeners_are_found_at_their_interfaces() -> None:
+    document = {
+        "interfaces": [{"name": "Data 1", "address": "192.0.2.1"}, {"name": "V6", "address": "::1"}],
+        "listeners": [
+            {"name": "In", "interface": "Data 1", "port": 25},
+            {"name": "Out", "interface": "V6", "port": 587},
+        ],
+    }
+    assert endpoints(document) == [Endpoint("In", "192.0.2.1", 25), Endpoint("Out", "::1", 587)]
+    assert endpoints({}) == []
+
+
+def test_an_unknown_interface_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(OperatorError, match="Data 9") as refusal:
+        endpoints({"listeners": [{"name": "In", "interface": "Data 9", "port": 25}]})
+    assert refusal.value.code is Exit.FAULTY_CONFIGURATION
+
+
+def test_a_commit_keeps_adds_and_gives_up(sockets: Sockets) -> None:
+    one, two, three = free(3)
+    sockets.switch(sockets.plan([one, two]))
+    kept = sockets.descriptors()[two.label]
+    plan = sockets.plan([two, three])
+    assert set(sockets.descriptors(plan)) == {three.label}
+    assert listens(one)
+    sockets.switch(plan)
+    assert not listens(one)
+    assert listens(two)
+    assert listens(three)
+    assert sockets.descriptors()[two.label] == kept
+    assert sockets.endpoints == [two, three]
+
+
+def test_one_taken_port_undoes_the_plan(sockets: Sockets) -> None:
+    one, two, three = free(3)
+    sockets.switch(sockets.plan([one]))
+    with (
+        socket.create_server(three.place),
+        pytest.raises(OperatorError, match=f"L2 cannot use 127.0.0.1 port {three.port}"),
+    ):
+        sockets.plan([one, two, three])
+    assert listens(one)
+    assert not listens(two)
+    assert sockets.endpoints == [one]
+
+
+def test_an_abandoned_plan_leaves_what_was(sockets: Sockets) -> None:
+    one, two = free(2)
+    sockets.switch(sockets.plan([one]))
+    sockets.abandon(sockets.plan([two]))
+    assert listens(one)
+    assert not listens(two)
+
+
+def test_an_address_of_another_machine_says_so(sockets: Sockets) -> None:
+    with pytest.raises(OperatorError) as refusal:
+        sockets.plan([Endpoint("In", "192.0.2.1", 2525)])
+    assert "this machine does not have that address" in refusal.value.hint
