@@ -1,0 +1,133 @@
+"""One committed configuration, compiled for a worker: tables, TLS contexts, trusted roots.
+
+This is the slow part of a commit (a private key and a chain for each context, some 150 roots), so it runs in a
+thread, before the switch. It raises OperatorError for what only shows here: a key that does not load, a cipher list
+that OpenSSL does not take.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gatepost.config.model import Document
+from gatepost.core.address import IPAddress, normalise_domain
+from gatepost.core.errors import Exit, OperatorError
+from gatepost.net.errors import ContextError
+from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
+from gatepost.pki.anchors import Anchors
+from gatepost.policy.admit import compile_rules
+from gatepost.policy.outbound import compile_destinations, compile_routes
+from gatepost.relay.services import Runtime
+
+SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian and its kin
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora and its kin
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, the BSDs
+)
+
+
+def build_runtime(payload: Mapping[str, Any]) -> Runtime:
+    """Compile an activation payload (`store.payload`, keys in clear). Blocks; raises OperatorError."""
+    document = Document.model_validate(payload["document"])
+    try:
+        return _build(document, payload)
+    except ContextError as error:
+        raise OperatorError(
+            f"a TLS context cannot be built: {error}",
+            "look at tls_settings and at the certificate it names",
+            code=Exit.FAULTY_CONFIGURATION,
+        ) from None
+
+
+def _build(document: Document, payload: Mapping[str, Any]) -> Runtime:
+    version = int(payload["version"])
+    identities = _identities(payload["profiles"])
+    outbound = document.destination_controls.global_.certificate
+    parameters = _parameters(document.tls_settings.outbound)
+    own = [ipaddress.ip_address(item.address) for item in document.interfaces]
+    names = {item.address: item.hostname or document.system.hostname for item in document.interfaces}
+    return Runtime(
+        version=version,
+        document=document,
+        rules=compile_rules(document),
+        destinations=compile_destinations(document),
+        routes=compile_routes(document),
+        profiles=_profiles(document),
+        server_contexts=_server_contexts(document, identities, version),
+        client_contexts={
+            "": ClientContext.build(parameters),
+            outbound: ClientContext.build(parameters, identities=identities.get(outbound, ())),
+        },
+        client_certificate=outbound if outbound in identities else "",
+        anchors=_anchors(payload["authorities"]),
+        hostname=document.system.hostname,
+        hello_name=_hello_name(document),
+        hello_names=names,
+        sources=_sources(document),
+        own_names=frozenset(normalise_domain(name) for name in (*names.values(), document.system.hostname)),
+        own_addresses=frozenset(own),
+    )
+
+
+def _identities(profiles: Mapping[str, Any]) -> dict[str, tuple[Identity, ...]]:
+    """The certificates whose keys this worker was given."""
+    return {
+        name: (Identity(profile["certificate_pem"].encode(), profile["key_pem"].encode()),)
+        for name, profile in profiles.items()
+        if profile.get("key_pem")
+    }
+
+
+def _parameters(scope: Any) -> TlsParameters:
+    return TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers)
+
+
+def _server_contexts(
+    document: Document, identities: Mapping[str, tuple[Identity, ...]], version: int
+) -> dict[str, ServerContext]:
+    """A context for each listener that has a certificate."""
+    parameters = _parameters(document.tls_settings.inbound)
+    return {
+        listener.name: ServerContext.build(
+            identities[listener.certificate], parameters, scope=f"{listener.name}/{version}"
+        )
+        for listener in document.listeners
+        if listener.certificate in identities
+    }
+
+
+def _profiles(document: Document) -> dict[str, Any]:
+    names = {"Default", *(profile.name for profile in document.bounce_profiles)}
+    return {name: document.bounce_profile(name) for name in names}
+
+
+def _anchors(authorities: Mapping[str, Any]) -> Anchors:
+    """The system's list and the custom one, as far as they are switched on (R11)."""
+    bundles = []
+    if authorities["system"]:
+        found = next((path for path in map(Path, SYSTEM_BUNDLES) if path.is_file()), None)
+        if found is not None:
+            bundles.append(found.read_bytes())
+    if authorities["custom_pem"]:
+        bundles.append(authorities["custom_pem"].encode())
+    return Anchors.from_pem(*bundles)
+
+
+def _sources(document: Document) -> dict[int, IPAddress]:
+    """The address of a fixed delivery interface (R28); with `auto` the kernel chooses."""
+    interface = document.interface(document.delivery.interface)
+    if interface is None:
+        return {}
+    address = ipaddress.ip_address(interface.address)
+    return {address.version: address}
+
+
+def _hello_name(document: Document) -> str:
+    interface = document.interface(document.delivery.interface)
+    if interface is None and document.interfaces:
+        interface = document.interfaces[0]
+    return (interface.hostname if interface else None) or document.system.hostname

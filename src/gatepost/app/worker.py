@@ -1,0 +1,262 @@
+"""A mail worker: the objects of one process, put together, and the whole way of a message on one event loop.
+
+It owns the shards that it was assigned and accepts on the sockets that it inherited. A new configuration is
+built in a thread by `prepare` and taken up by `switch` in one step: sessions and connections look at `services.runtime` at
+their next message. It ends by `stop`, or by the supervisor's death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gatepost import __version__
+from gatepost.app.process_log import SystemClock
+from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
+from gatepost.app.runtime import build_runtime
+from gatepost.core.errors import OperatorError
+from gatepost.core.events import InternalError, SpoolProblem, Warned
+from gatepost.core.ids import IdKind, IdPool
+from gatepost.net.dns_client import DnsClient, parse_name_server, system_name_servers
+from gatepost.net.hosts_file import read_hosts
+from gatepost.net.listener import Listener
+from gatepost.net.reactor import Reactor
+from gatepost.net.resolver import Resolver
+from gatepost.net.socket_address import SocketAddress
+from gatepost.pki.judge import Judge
+from gatepost.relay.accept import Session, serve
+from gatepost.relay.courier import Couriers
+from gatepost.relay.queue import QueueRequests
+from gatepost.relay.services import Ids, Runtime, Services
+from gatepost.relay.tasks import Tasks
+from gatepost.store.home import Home
+from gatepost.store.limits import LimitTable
+from gatepost.store.spool import ExportPoint, Spool, SpoolSettings
+from gatepost.track.journal import LoopScheduler, WorkerJournal
+from gatepost.track.json_log import JsonLogFormat, JsonLogSink, not_yet_logged
+from gatepost.track.log_files import LogFile
+from gatepost.track.mail_log import MailLogFormat, MailLogSink
+
+EXPORT_SECONDS = 1.0  # between marks that tell the spool what the log has
+
+
+class Worker:
+    """Implements `app.roles.MailWorker`."""
+
+    def __init__(self, supervisor: SupervisorPort) -> None:
+        self._supervisor = supervisor
+        self._loop = asyncio.get_running_loop()
+        self._clock = SystemClock()
+        self._tasks = Tasks("worker", self._bug)
+        self._sessions: set[Session] = set()
+        self._session_tasks = Tasks("session", self._bug)
+        self._listeners: dict[tuple[str, str, int], Listener] = {}
+        self._prepared: tuple[Runtime, tuple[ListenerSocket, ...]] | None = None
+        self._marking: asyncio.TimerHandle | None = None
+
+    # --- starting ----------------------------------------------------------------------------
+
+    async def start(self, assignment: Assignment) -> None:
+        """Open the shards, take up the queue and accept. Raises OperatorError when it cannot."""
+        self._home = Home(assignment.home)
+        runtime = await self._loop.run_in_executor(None, build_runtime, assignment.payload)
+        self._journal = self._open_journal(runtime)
+        spool = await Spool.open(
+            self._home.spool,
+            assignment.shards,
+            SpoolSettings(),
+            boot=assignment.boot,
+            now=time.monotonic,
+            on_problem=self._spool_problem,
+        )
+        left_over = not_yet_logged(self._home.logs, self._home.event_log.name, spool.left_over_events())
+        self._journal.replay(left_over)
+        self._reactor = Reactor(self._loop)
+        self._services = Services(
+            clock=self._clock,
+            journal=self._journal,
+            spool=spool,
+            limits=LimitTable.attach(assignment.limits, assignment.index),
+            ids=Ids(*(self._pool(kind) for kind in (IdKind.ICID, IdKind.DCID, IdKind.MID))),
+            resolver=self._make_resolver(runtime),
+            reactor=self._reactor,
+            judge=Judge(),
+            runtime=runtime,
+            on_bug=self._bug,
+        )
+        await self._fill_pools()
+        self._couriers = Couriers(self._services)
+        self._requests = QueueRequests(self._services, self._couriers)
+        for message in await spool.recovered():
+            self._couriers.scheduler.add(message)
+        self._mark()
+        self._listen(assignment.listeners)
+
+    def _open_journal(self, runtime: Runtime) -> WorkerJournal:
+        """The sinks of the log: the mail log as its subscription says, and every event as a JSON line."""
+        directory = self._home.logs
+        settings = runtime.document.log_subscriptions[0] if runtime.document.log_subscriptions else None
+        limit, keep = (settings.rotate, settings.keep) if settings else (100 << 20, 10)
+        form = MailLogFormat(
+            version=__version__,
+            serial=self._home.serial(),
+            level=settings.level.value.capitalize() if settings else "Info",  # type: ignore[arg-type]
+            local=settings is not None and settings.time.value == "local",
+        )
+        mail, events = self._home.mail_log.name, self._home.event_log.name
+        return WorkerJournal(
+            (
+                MailLogSink(form, LogFile(directory, mail, form, self._clock, limit=limit, keep=keep)),
+                JsonLogSink(LogFile(directory, events, JsonLogFormat(), self._clock, limit=limit, keep=keep)),
+            ),
+            LoopScheduler(self._loop),
+            self._logged,
+        )
+
+    def _make_resolver(self, runtime: Runtime) -> Resolver:
+        servers = tuple(parse_name_server(text) for text in runtime.document.dns.servers)
+        return Resolver(self._loop, DnsClient(servers or system_name_servers()), hosts=read_hosts())
+
+    # --- identifiers -------------------------------------------------------------------------
+
+    def _pool(self, kind: IdKind) -> IdPool:
+        return IdPool(kind, self._ask_for_ids)
+
+    def _ask_for_ids(self, kind: IdKind) -> None:
+        self._tasks.spawn(self._granted(kind))
+
+    async def _granted(self, kind: IdKind) -> None:
+        first = await self._supervisor.grant_ids(kind)
+        pool: IdPool = getattr(self._services.ids, kind.value)
+        pool.grant(first)
+
+    async def _fill_pools(self) -> None:
+        """The first blocks, before anything needs a number."""
+        for kind in IdKind:
+            pool: IdPool = getattr(self._services.ids, kind.value)
+            pool.top_up()
+        await self._tasks.wait(30.0)
+
+    # --- listening ---------------------------------------------------------------------------
+
+    def _listen(self, sockets: Sequence[ListenerSocket]) -> None:
+        """Accept on these sockets and on no others."""
+        wanted = {(item.name, item.address, item.port): item for item in sockets}
+        for key in [key for key in self._listeners if key not in wanted]:
+            self._listeners.pop(key).stop()
+        for key, item in wanted.items():
+            if key in self._listeners:
+                continue
+            sock = socket.socket(fileno=socket.dup(item.descriptor))
+            listener = Listener(self._loop, sock, self._acceptor(item.name), self._listener_problem)
+            self._listeners[key] = listener
+            listener.resume()
+
+    def _acceptor(self, name: str) -> Any:
+        def on_connection(sock: socket.socket, peer: SocketAddress) -> None:
+            self._session_tasks.spawn(
+                serve(self._services, self._couriers.scheduler, self._sessions, name, sock, peer)
+            )
+
+        return on_connection
+
+    # --- configuration -----------------------------------------------------------------------
+
+    async def prepare(self, payload: Mapping[str, Any], listeners: Sequence[ListenerSocket]) -> None:
+        """Build what a new configuration needs, without using it. Raises OperatorError to refuse it."""
+        runtime = await self._loop.run_in_executor(None, build_runtime, payload)
+        self._prepared = (runtime, tuple(listeners))
+
+    def switch(self) -> None:
+        """Use what was prepared: one assignment, so every step sees either the old or the new whole."""
+        assert self._prepared is not None
+        (runtime, listeners), self._prepared = self._prepared, None
+        before = self._services.runtime
+        if runtime.document.dns.servers != before.document.dns.servers:
+            old = self._services.resolver
+            self._services.resolver = self._make_resolver(runtime)
+            self._tasks.spawn(old.close())
+        self._services.runtime = runtime
+        self._listen(listeners)
+
+    def abandon(self) -> None:
+        """Forget what was prepared."""
+        self._prepared = None
+
+    # --- stopping ----------------------------------------------------------------------------
+
+    async def stop(self, seconds: float) -> None:
+        """Close listeners, let sessions and deliveries end within `seconds`, close the spool and the log."""
+        deadline = time.monotonic() + seconds
+        for listener in self._listeners.values():
+            listener.stop()
+        self._listeners.clear()
+        for session in list(self._sessions):
+            session.stop()
+        left = max(0.0, deadline - time.monotonic())
+        await asyncio.gather(self._session_tasks.wait(left), self._couriers.stop(left))
+        await self._session_tasks.cancel()
+        await self._tasks.cancel()
+        if self._marking is not None:
+            self._marking.cancel()
+        await self._services.spool.close()
+        await asyncio.sleep(0)  # futures of the last commits tell the journal before it closes
+        self._journal.mark(self._services.spool.export_point())
+        self._journal.close()
+        await self._services.resolver.close()
+        self._reactor.close()
+
+    # --- the log and the spool ---------------------------------------------------------------
+
+    def _mark(self) -> None:
+        """Put a mark into the log's stream: when it is safe, the spool need not keep those events any more."""
+        self._journal.mark(self._services.spool.export_point())
+        self._marking = self._loop.call_later(EXPORT_SECONDS, self._mark)
+
+    def _logged(self, marks: list[ExportPoint]) -> None:
+        self._services.spool.exported(marks[-1])
+
+    def _spool_problem(self, shard: int, reason: str, mid: int) -> None:
+        self._journal.emit(SpoolProblem(self._clock.now(), shard, reason, mid))
+
+    def _listener_problem(self, reason: str) -> None:
+        self._journal.emit(Warned(self._clock.now(), f"accepting rests for a moment: {reason}"))
+
+    def _bug(self, where: str, error: BaseException) -> str:
+        """Note our own bug in the log; returns the id that may be quoted to a peer."""
+        reference = secrets.token_hex(4)
+        text = "".join(traceback.format_exception(error))
+        self._journal.emit(InternalError(self._clock.now(), reference, where, text))
+        return reference
+
+    # --- the desk ----------------------------------------------------------------------------
+
+    async def request(self, kind: str, args: Mapping[str, Any]) -> Any:
+        """Answer the desk. Raises OperatorError for a kind that is not known."""
+        if kind == "status":
+            return self._status()
+        if kind.startswith("queue."):
+            return await self._requests.answer(kind.removeprefix("queue."), args)
+        raise OperatorError(f"a worker does not know {kind!r}")
+
+    def _status(self) -> dict[str, Any]:
+        scheduler = self._couriers.scheduler
+        return {
+            "version": self._services.runtime.version,
+            "counters": asdict(self._services.counters),
+            "messages": len(scheduler.messages),
+            "held": sum(1 for message in scheduler.messages.values() if message.held),
+            "destinations": len(scheduler.destinations),
+            "deliveries": len(self._couriers.tasks),
+            "sessions": len(self._sessions),
+            "spool": asdict(self._services.spool.statistics()),
+        }
+
+    def heard(self, kind: str, args: Mapping[str, Any]) -> None:
+        """A broadcast of another worker; none is needed yet beyond the configuration."""

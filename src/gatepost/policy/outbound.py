@@ -1,0 +1,58 @@
+"""The outgoing tables, compiled from a checked document: destination controls and smtp routes.
+
+What an entry of the destination controls leaves out it takes from the default entry, as the appliance does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatepost.config.hosts import parse_route_host
+from gatepost.config.model import Document
+from gatepost.config.outbound import ClientCertificate, DestinationDefault, InsecureNames
+from gatepost.policy.destinations import DEFAULT_PATH, DestinationEntry, DestinationRule, DestinationTable
+from gatepost.policy.route import Route, Routes
+
+NO_LIMIT = 1 << 30  # what `unlimited` counts to
+
+
+def compile_destinations(document: Document) -> DestinationTable:
+    """The destination table; paths are those that `config check` shows."""
+    controls = document.destination_controls
+    default = _rule(controls.default, {}, "", DEFAULT_PATH)
+    entries = []
+    for index, item in enumerate(controls.destinations):
+        given = {key: value for key, value in item if value is not None}
+        path = f"destination_controls.destinations[{index}]"
+        entries.append(DestinationEntry(_rule(controls.default, given, item.domain, path), item.until))
+    return DestinationTable(default, entries)
+
+
+def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path: str) -> DestinationRule:
+    def value(key: str) -> Any:
+        return given.get(key, getattr(default, key))
+
+    clear_after = value("preferred_clear_after")
+    return DestinationRule(
+        level=value("tls"),
+        domain=domain,
+        path=path,
+        insecure_names=value("insecure_names") is InsecureNames.ALLOW,
+        client_certificate=value("client_certificate") is ClientCertificate.OFFER,
+        max_connections=_number(value("max_connections")),
+        max_messages_per_connection=_number(value("max_messages_per_connection")),
+        bounce_profile=value("bounce_profile"),
+        preferred_clear_after=clear_after if isinstance(clear_after, int) else None,
+    )
+
+
+def _number(limit: int | str) -> int:
+    return limit if isinstance(limit, int) else NO_LIMIT
+
+
+def compile_routes(document: Document) -> Routes:
+    """The smtp routes."""
+    return Routes(
+        Route(route.domain, tuple(parse_route_host(host) for host in route.hosts))
+        for route in document.smtp_routes
+    )

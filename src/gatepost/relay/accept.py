@@ -1,0 +1,405 @@
+"""connection -> Session: who connects, may it speak, over TLS or not, and the conversation itself.
+
+A session is one coroutine: it reads, gives the octets to the engine of `wire`, and answers the engine's
+events; the transaction in hand is `receive.Reception`. Every gate asks `policy.admit`: the connection (HAT), the
+sender, each recipient, the size.
+
+Configuration. A session keeps the configuration it began with; the first MAIL after a commit asks again. Where the
+listener, the TLS level or the access rule changed, that MAIL gets 421; otherwise the session goes on under
+the new policy (architecture 3, Commit).
+
+This is one of the named boundaries that catch everything: a bug ends the session with 451 and an id
+that is in the log; what was acknowledged before is safe on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gatepost.core.address import IPAddress
+from gatepost.core.events import (
+    ConnectionAdmitted,
+    ConnectionClosed,
+    ConnectionLost,
+    ConnectionOpened,
+    InboundTlsEstablished,
+    InboundTlsFailed,
+    InboundTlsRequired,
+    ReceivingFailed,
+)
+from gatepost.core.ids import OutOfIds
+from gatepost.core.reply import Reply
+from gatepost.core.tls import InboundTls
+from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
+from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
+from gatepost.net.socket_address import SocketAddress
+from gatepost.net.stream import Stream
+from gatepost.policy.admit import Action, Admission, ListenerRules, admit, still_holds
+from gatepost.policy.hat import NameState, PeerName
+from gatepost.relay.receive import Reception
+from gatepost.relay.schedule import Scheduler
+from gatepost.relay.services import Runtime, Services
+from gatepost.store.limits import Kind
+from gatepost.wire.smtp_server import (
+    Abuse,
+    Hello,
+    Mail,
+    Quit,
+    ServerEngine,
+    ServerEvent,
+    ServerSettings,
+    StartTls,
+    TlsRequiredMissing,
+)
+
+SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down, please try again later",))
+CHANGED = Reply(421, "4.3.2", ("The configuration changed, please connect again",))
+TOO_MANY = Reply(421, "4.7.0", ("Too many connections from your address, please try again later",))
+BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
+TIMEOUT = Reply(421, "4.4.2", ("Timeout, closing connection",))
+NO_TLS_NOW = Reply(454, "4.7.0", ("TLS not available, please try again later",))
+REFUSED_GRACE = 30.0  # seconds for a refused sender to say QUIT
+
+Handler = Callable[[Any], Awaitable[None] | None]
+
+
+class Session:
+    """One incoming connection."""
+
+    def __init__(self, services: Services, scheduler: Scheduler, listener: str, stream: Stream) -> None:
+        self.services = services
+        self.scheduler = scheduler
+        self.stream = stream
+        self.runtime: Runtime = services.runtime
+        self.rules: ListenerRules = self.runtime.rules.listeners[listener]
+        self.icid = 0
+        self.address: IPAddress = ipaddress.ip_address(stream.peer.host)
+        self.host: PtrAnswer = Undetermined("reverse look-ups are off")
+        self.name: PeerName = NameState.UNDETERMINED
+        self.admission: Admission | None = None
+        self.engine: ServerEngine | None = None
+        self.reception: Reception | None = None
+        self.keeping = False  # a message is being put on disk: wait for it before closing
+        self._claims: list[tuple[Kind, str]] = []
+        self._task = asyncio.current_task()
+        self._stopping = False
+        self._quit = False
+
+    # --- the whole of it -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The session from the first octet to the last log line."""
+        self.services.counters.connections_in += 1
+        self.services.counters.connections_in_now += 1
+        lost = True
+        try:
+            if await self._admitted():
+                lost = await self._converse()
+        except StreamError as error:
+            lost = True
+            self._note_end(error)
+        except asyncio.CancelledError:
+            lost = False
+            self._farewell()
+        except OutOfIds:
+            self.stream.write(Reply(421, "4.3.2", ("Busy, please try again later",)).encode())
+            lost = False
+        except Exception as error:  # noqa: BLE001 - the named boundary: a bug never takes the worker down
+            reference = self.services.on_bug(f"session ICID {self.icid}", error)
+            self.stream.write(Reply(451, "4.3.0", (f"Internal error, reference {reference}",)).encode())
+            lost = False
+        finally:
+            await self._end(lost)
+
+    async def _end(self, lost: bool) -> None:
+        if self.reception is not None:
+            self.reception.abort("Receiving aborted by sender")
+        for kind, key in self._claims:
+            self.services.limits.release(kind, key)
+        self._claims.clear()
+        self.services.counters.connections_in_now -= 1
+        if self.icid:
+            if lost:
+                self._emit(ConnectionLost(self._now(), self.icid))
+            self._emit(ConnectionClosed(self._now(), self.icid))
+        await self.stream.close()
+
+    def stop(self) -> None:
+        """The gateway stops: end now when idle, else after the command in hand."""
+        self._stopping = True
+        if self._task is not None and not self.keeping and not self._in_message():
+            self._task.cancel()
+
+    def cut(self) -> None:
+        """The stop time is over."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _in_message(self) -> bool:
+        return self.engine is not None and self.engine.in_message
+
+    def _farewell(self) -> None:
+        """421 between commands (RFC 5321 §3.8)."""
+        if not self._in_message():
+            self.stream.write(SHUTTING_DOWN.encode())
+
+    def _now(self) -> float:
+        return self.services.clock.now()
+
+    def _emit(self, event: Any) -> None:
+        self.services.journal.emit(event)
+
+    def _note_end(self, error: StreamError) -> None:
+        """Tell the peer that it was too slow; any other end speaks for itself."""
+        if isinstance(error, StreamTimeout):
+            self.stream.write(TIMEOUT.encode())
+            self._emit(ReceivingFailed(self._now(), self.icid, "Timeout"))
+        elif self.stream.tls is None and isinstance(error, TlsFailure):
+            pass  # `TLS failed` was logged where the handshake was made
+
+    # --- the gates before the conversation -----------------------------------------------------
+
+    async def _admitted(self) -> bool:
+        """HAT, connection limits, implicit TLS, greeting. False when the connection is over."""
+        await self._look_up()
+        admission = admit(self.rules, self.address, self.name)
+        self.admission = admission
+        if admission.action is Action.TCPREFUSE:
+            self._tell_admission(0, admission)
+            self.stream.abort()
+            return False
+        self.icid = self.services.ids.icid.take()
+        self._tell_opened()
+        self._tell_admission(self.icid, admission)
+        refusal = self._over_limit(admission)
+        if refusal is not None:
+            self._emit(ReceivingFailed(self._now(), self.icid, "Connection limit exceeded"))
+            self.stream.write(refusal.encode())
+            return False
+        self.stream.set_deadline(self.rules.timeouts.command)
+        if self.rules.implicit_tls and not await self._handshake():
+            return False
+        self.engine = self._make_engine(admission)
+        self.engine.greet(self._greeting(admission))
+        return True
+
+    async def _look_up(self) -> None:
+        """The confirmed reverse name; at most 2 s, cached, shared (reference/mail-log)."""
+        if not self.rules.reverse:
+            return
+        self.host = await self.services.resolver.ptr_confirmed(self.address)
+        match self.host:
+            case HostName(name):
+                self.name = name
+            case NoName():
+                self.name = NameState.NONE
+            case Undetermined():
+                self.name = NameState.UNDETERMINED
+
+    def _tell_opened(self) -> None:
+        match self.host:
+            case HostName(name):
+                host, verified = name, "yes"
+            case NoName():
+                host, verified = "unknown", "no"
+            case _:
+                host, verified = "unknown", "None"
+        local = self.stream.local.host
+        self._emit(
+            ConnectionOpened(
+                self._now(), self.icid, self.rules.interface, local, self.stream.peer.host, host, verified
+            )
+        )
+
+    def _tell_admission(self, icid: int, admission: Admission) -> None:
+        self._emit(
+            ConnectionAdmitted(
+                self._now(), icid, admission.action.value, admission.group, admission.match, admission.score
+            )
+        )
+
+    def _over_limit(self, admission: Admission) -> Reply | None:
+        """The listener's and the address's connections, counted over all workers."""
+        if admission.policy is None:
+            return None
+        limits, network = self.services.limits, admission.network
+        if not limits.acquire(Kind.LISTENER, self.rules.name, self.rules.max_connections):
+            return BUSY
+        self._claims.append((Kind.LISTENER, self.rules.name))
+        key = f"{self.rules.name}/{network}"
+        if not limits.acquire(Kind.LISTENER_ADDRESS, key, admission.policy.max_connections_per_ip):
+            return TOO_MANY
+        self._claims.append((Kind.LISTENER_ADDRESS, key))
+        return None
+
+    def _make_engine(self, admission: Admission) -> ServerEngine:
+        engine = ServerEngine(self._settings(admission), tls_active=self.stream.tls is not None)
+        policy = admission.policy
+        engine.starttls_offered = (
+            policy is not None
+            and policy.tls_rule.offers_starttls(tls_active=engine.tls_active)
+            and self.rules.name in self.runtime.server_contexts
+        )
+        return engine
+
+    def _settings(self, admission: Admission) -> ServerSettings:
+        policy = admission.policy
+        return ServerSettings(
+            self.rules.hostname,
+            policy.max_message_size if policy is not None else 1,
+            require_tls=policy is not None and policy.tls is InboundTls.REQUIRED,
+        )
+
+    def _greeting(self, admission: Admission) -> Reply:
+        if admission.refusal is not None:
+            self.stream.set_deadline(REFUSED_GRACE)
+            return admission.refusal.reply()
+        return Reply(220, "", (f"{self.rules.hostname} {admission.banner}",))
+
+    # --- the conversation ----------------------------------------------------------------------
+
+    async def _converse(self) -> bool:
+        """Read and answer until one side ends it. True when the peer just vanished."""
+        engine, stream = self.engine, self.stream
+        assert engine is not None
+        handlers = self._handlers()
+        while True:
+            event = engine.next_event()
+            if event is not None:
+                handler = handlers.get(type(event))
+                if handler is not None:
+                    pending = handler(event)
+                    if pending is not None:
+                        await pending
+                continue
+            if output := engine.take_output():
+                stream.write(output)
+            if engine.closed:
+                return False
+            if self._stopping and not engine.in_message:
+                self._farewell()
+                return False
+            data = await stream.read()
+            if data:
+                engine.receive(data)
+            elif self._eof():
+                return not self._quit
+
+    def _eof(self) -> bool:
+        """The peer closed. What it sent before is worked off first; True when nothing is left."""
+        assert self.engine is not None
+        if self._quit:
+            return True
+        self.engine.peer_closed()
+        self._quit = False
+        event = self.engine.next_event()
+        return event is None
+
+    def _handlers(self) -> dict[type[ServerEvent], Handler]:
+        self.reception = reception = Reception(self)
+        return {
+            Hello: self._hello,
+            StartTls: self._starttls,
+            Mail: self._mail,
+            Quit: self._quitting,
+            Abuse: self._abuse,
+            TlsRequiredMissing: self._tls_missing,
+            **reception.handlers(),
+        }
+
+    def _hello(self, event: Hello) -> None:
+        assert self.engine is not None
+        self.engine.answer(Reply(250, "", (self.rules.hostname,)))
+
+    def _quitting(self, event: Quit) -> None:
+        self._quit = True
+
+    def _abuse(self, event: Abuse) -> None:
+        self._emit(ReceivingFailed(self._now(), self.icid, event.reason))
+        assert self.reception is not None
+        self.reception.abort(event.reason)
+
+    def _tls_missing(self, event: TlsRequiredMissing) -> None:
+        self._emit(InboundTlsRequired(self._now(), self.icid))
+
+    async def _starttls(self, event: StartTls) -> None:
+        engine = self.engine
+        assert engine is not None
+        if self.rules.name not in self.runtime.server_contexts:
+            engine.answer(NO_TLS_NOW)
+            return
+        engine.answer(Reply(220, "2.0.0", ("Ready to start TLS",)))
+        self.stream.write(engine.take_output())
+        if self.stream.unread:
+            engine.receive(await self.stream.read())  # octets behind STARTTLS: the engine refuses them
+            return
+        if await self._handshake():
+            engine.tls_started()
+        else:
+            raise TlsFailure("handshake failed")
+
+    async def _handshake(self) -> bool:
+        """TLS with the listener's certificate. A failure is logged here and ends the session (R20)."""
+        context = self.runtime.server_contexts[self.rules.name]
+        try:
+            session = await self.stream.start_tls(context)
+        except StreamError as error:
+            self.services.counters.tls_in_failed += 1
+            self._emit(InboundTlsFailed(self._now(), self.icid, error.text))
+            return False
+        self.services.counters.tls_in += 1
+        self._emit(InboundTlsEstablished(self._now(), self.icid, session.protocol, session.cipher))
+        return True
+
+    # --- MAIL: the configuration may have changed ----------------------------------------------
+
+    async def _mail(self, event: Mail) -> None:
+        assert self.engine is not None
+        assert self.reception is not None
+        if self.services.runtime is not self.runtime and not self._follow_commit():
+            self.engine.answer(CHANGED)
+            return
+        if self._stopping:
+            self.engine.answer(SHUTTING_DOWN)
+            return
+        self.reception.mail(event)
+
+    def _follow_commit(self) -> bool:
+        """Take up the configuration in force; False when this session may not go on under it."""
+        runtime = self.services.runtime
+        rules = runtime.rules.listeners.get(self.rules.name)
+        if rules is None or (rules.address, rules.port) != (self.rules.address, self.rules.port):
+            return False
+        before, admission = self.admission, admit(rules, self.address, self.name)
+        assert before is not None
+        if not still_holds(before, admission):
+            return False
+        self.runtime, self.rules, self.admission = runtime, rules, admission
+        assert self.engine is not None
+        self.engine.use(self._settings(admission))
+        return True
+
+
+async def serve(
+    services: Services,
+    scheduler: Scheduler,
+    sessions: set[Session],
+    listener: str,
+    sock: socket.socket,
+    peer: SocketAddress,
+) -> None:
+    """Run one session on an accepted socket; it stands in `sessions` while it lives."""
+    stream = Stream(services.reactor, sock, peer)
+    if listener not in services.runtime.rules.listeners:
+        stream.abort()  # the listener was removed while this connection stood in its backlog
+        return
+    session = Session(services, scheduler, listener, stream)
+    sessions.add(session)
+    try:
+        await session.run()
+    finally:
+        sessions.discard(session)

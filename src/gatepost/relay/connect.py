@@ -1,0 +1,291 @@
+"""Hop -> Connection: dial, greet, STARTTLS under the plan, and the lines the log wants of each step.
+
+What R24 asks is kept here by construction: a failure after the 220 of STARTTLS ends in `HopFailed` with
+`handshake_broken`, and the courier then plans the other hosts of this attempt without clear text.
+
+A client certificate is offered when the peer asks for one. If the handshake fails after it was asked for, one
+reconnect goes without it at the same level, remembered for a day (architecture 4, Client certificate).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gatepost.core.events import (
+    DeliveryClosed,
+    DeliveryOpened,
+    Noted,
+    OutboundTlsEstablished,
+    OutboundTlsFailed,
+    OutboundTlsRequired,
+    RequiredTlsFailed,
+)
+from gatepost.core.reply import Reply
+from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict
+from gatepost.net.dialer import dial
+from gatepost.net.errors import DialFailed, StreamError, TlsFailure
+from gatepost.net.stream import Stream
+from gatepost.policy.tls_out import (
+    DestinationRule,
+    failure_line,
+    failure_status,
+    judge_tls,
+    tls_record,
+    verification_text,
+)
+from gatepost.relay.deliver import Connection, ConnectionBroken, expect, pool_key, report_broken
+from gatepost.relay.outcome import Failure, Stage
+from gatepost.relay.resolve import Hop
+from gatepost.relay.schedule import Destination
+from gatepost.relay.secure import observe_session, plan_for
+from gatepost.relay.services import Runtime, Services
+from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
+from gatepost.wire.smtp_client import ClientEngine
+
+REMEMBER_NO_CERTIFICATE = 86_400.0
+
+
+class HopFailed(Exception):
+    """This address cannot be used in this attempt; the next one may be.
+
+    `handshake_broken` says that TLS failed behind the 220, so that the attempt may not go in clear any more.
+    """
+
+    def __init__(self, failure: Failure, dcid: int, *, handshake_broken: bool = False) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+        self.dcid = dcid
+        self.handshake_broken = handshake_broken
+
+
+class _CertificateUnwelcome(Exception):
+    """The handshake failed after the peer asked for our certificate: once more without it."""
+
+
+class Opener:
+    """Opens connections to one hop for one destination."""
+
+    def __init__(
+        self, services: Services, runtime: Runtime, destination: Destination, rule: DestinationRule, hop: Hop
+    ) -> None:
+        self._services = services
+        self._runtime = runtime
+        self._destination = destination
+        self._rule = rule
+        self._hop = hop
+        self._times = runtime.document.delivery.timeouts
+        self._dcid = 0
+        self._stream: Stream | None = None
+
+    def key(self, *, clear_allowed: bool, broken_attempts: int) -> tuple[Any, ...]:
+        """The pool key of a connection that would do (architecture 4, Reuse)."""
+        plan = self._plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        return pool_key(self._hop, plan, self._runtime)
+
+    def _plan(self, *, clear_allowed: bool, broken_attempts: int) -> TlsPlan:
+        """The plan, without the client certificate where this hop did not stand it."""
+        plan = plan_for(
+            self._runtime,
+            self._rule,
+            self._hop,
+            clear_allowed=clear_allowed,
+            broken_attempts=broken_attempts,
+        )
+        until = self._services.unwelcome_certificates.get(self._memory(plan))
+        if plan.certificate and until is not None and until > self._services.clock.monotonic():
+            return replace(plan, certificate="")
+        return plan
+
+    def _memory(self, plan: TlsPlan) -> tuple[Any, ...]:
+        return (self._hop.address, self._hop.port, plan.certificate)
+
+    async def open(self, *, clear_allowed: bool, broken_attempts: int) -> Connection:
+        """A connection on which mail may pass. Raises HopFailed."""
+        plan = self._plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        try:
+            return await self._attempt(plan)
+        except _CertificateUnwelcome:
+            until = self._services.clock.monotonic() + REMEMBER_NO_CERTIFICATE
+            self._services.unwelcome_certificates.put(self._memory(plan), until)
+            text = f"{self._hop} broke the handshake after asking for a client certificate: trying without it"
+            self._services.journal.emit(Noted(self._now(), text, {"dcid": self._dcid}))
+            return await self._attempt(replace(plan, certificate=""))
+
+    def _now(self) -> float:
+        return self._services.clock.now()
+
+    async def _attempt(self, plan: TlsPlan) -> Connection:
+        """One TCP connection. Whatever ends it early also closes it and logs the close."""
+        self._dcid = self._services.ids.dcid.take()
+        stream = await self._dial()
+        self._stream = stream
+        engine = ClientEngine(self._runtime.hello(stream.local.host))
+        connection = None
+        try:
+            await self._greet(engine)
+            outcome = await self._secure(engine, plan)
+            connection = Connection(
+                self._services,
+                self._runtime,
+                self._destination,
+                self._hop,
+                self._dcid,
+                stream,
+                engine,
+                outcome,
+            )
+            return connection
+        except ConnectionBroken as broken:
+            self._report(broken)
+            raise HopFailed(broken.failure(str(self._hop)), self._dcid) from None
+        finally:
+            if connection is None:
+                stream.abort()
+                self._services.counters.connections_out_now -= 1
+                self._services.journal.emit(DeliveryClosed(self._now(), self._dcid))
+
+    async def _dial(self) -> Stream:
+        services, hop = self._services, self._hop
+        try:
+            stream = await dial(
+                services.reactor,
+                hop.address,
+                hop.port,
+                source=self._runtime.sources.get(hop.address.version),
+                timeout=self._times.connect,
+            )
+        except DialFailed as error:
+            broken = ConnectionBroken(str(error))
+            report_broken(services, self._destination.domain, hop, self._dcid, None, broken)
+            raise HopFailed(broken.failure(str(hop)), self._dcid) from None
+        services.counters.connections_out += 1
+        services.counters.connections_out_now += 1
+        services.journal.emit(
+            DeliveryOpened(self._now(), self._dcid, stream.local.host, str(hop.address), hop.port)
+        )
+        return stream
+
+    async def _greet(self, engine: ClientEngine) -> None:
+        stream = self._live()
+        stream.set_deadline(self._times.greeting)
+        event = await expect(stream, engine)
+        if not isinstance(event, Greeting) or event.reply.code != 220:
+            raise _unwelcome(event)
+        await self._hello(engine)
+
+    async def _hello(self, engine: ClientEngine) -> None:
+        stream = self._live()
+        stream.set_deadline(self._times.command)
+        engine.hello()
+        stream.write(engine.take_output())
+        event = await expect(stream, engine)
+        if not isinstance(event, HelloDone):
+            raise _unwelcome(event)
+
+    # --- TLS ---------------------------------------------------------------------------------
+
+    async def _secure(self, engine: ClientEngine, plan: TlsPlan) -> TlsOutcome:
+        """Bring the connection to what the plan wants, or raise HopFailed."""
+        capabilities = engine.capabilities
+        assert capabilities is not None
+        if not plan.level.tries or plan.skip_starttls:
+            facts = TlsFacts(TlsStage.NOT_TRIED)
+        elif not capabilities.esmtp:
+            facts = TlsFacts(TlsStage.NO_ESMTP)
+        elif not capabilities.starttls:
+            facts = TlsFacts(TlsStage.NOT_OFFERED)
+        else:
+            facts = await self._starttls(engine, plan)
+        outcome = judge_tls(plan, facts)
+        self._log(outcome)
+        if not outcome.may_pass:
+            raise self._refused(outcome)
+        if facts.stage is TlsStage.ESTABLISHED:
+            engine.tls_started()
+            await self._hello(engine)
+        return outcome
+
+    async def _starttls(self, engine: ClientEngine, plan: TlsPlan) -> TlsFacts:
+        stream = self._live()
+        stream.set_deadline(self._times.command)
+        engine.starttls()
+        stream.write(engine.take_output())
+        event = await expect(stream, engine)
+        if not isinstance(event, StartTlsAnswered):
+            raise ConnectionBroken("the answer to STARTTLS was not understood")
+        if not event.accepted:
+            return TlsFacts(TlsStage.REFUSED, reply=event.reply)
+        if stream.unread:
+            raise ConnectionBroken("bytes behind STARTTLS")
+        context = self._runtime.client_contexts[plan.certificate]
+        try:
+            session = await stream.start_tls(context, sni=plan.sni)
+        except TlsFailure as failure:
+            if plan.certificate and failure.certificate_requested:
+                raise _CertificateUnwelcome from None
+            return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(failure))
+        except StreamError as error:
+            return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(error))
+        return observe_session(self._services, self._runtime, plan, session)
+
+    def _log(self, outcome: TlsOutcome) -> None:
+        """The TLS lines, in the order of reference/mail-log (Delivery)."""
+        emit, now, record = self._services.journal.emit, self._now(), tls_record(outcome)
+        plan, facts = outcome.plan, outcome.facts
+        refused = outcome.verdict is TlsVerdict.REFUSED
+        if facts.stage is TlsStage.REFUSED and refused and facts.reply is not None:
+            self._report(ConnectionBroken("STARTTLS refused", facts.reply))
+        if line := failure_line(outcome):
+            self._services.counters.tls_out_failed += 1
+            emit(OutboundTlsFailed(now, self._dcid, line, outcome.verdict is TlsVerdict.CLEAR, record))
+        elif facts.stage is TlsStage.ESTABLISHED:
+            self._services.counters.tls_out += 1
+            domain = plan.domain if plan.level.verifies else ""
+            verification = verification_text(outcome)
+            emit(
+                OutboundTlsEstablished(
+                    now, self._dcid, facts.protocol, facts.cipher, domain, verification, record
+                )
+            )
+        if refused and plan.level.mandatory:
+            address = str(self._hop.address)
+            emit(OutboundTlsRequired(now, self._dcid, address))
+            emit(
+                RequiredTlsFailed(
+                    now, plan.domain, address, plan.level.value, outcome.reason, plan.alert_on_failure
+                )
+            )
+
+    def _refused(self, outcome: TlsOutcome) -> HopFailed:
+        status = failure_status(outcome)
+        code = str(outcome.facts.reply.code) if outcome.facts.reply is not None else "000"
+        failure = Failure(
+            Stage.TLS if status.status.endswith("7.5") else Stage.TLS_UNSUPPORTED,
+            False,
+            (status.text,),
+            code,
+            status.status,
+            str(self._hop),
+        )
+        broken = outcome.facts.stage is TlsStage.HANDSHAKE_FAILED
+        return HopFailed(failure, self._dcid, handshake_broken=broken)
+
+    # --- small parts -------------------------------------------------------------------------
+
+    def _live(self) -> Stream:
+        assert self._stream is not None
+        return self._stream
+
+    def _report(self, broken: ConnectionBroken) -> None:
+        report_broken(self._services, self._destination.domain, self._hop, self._dcid, self._stream, broken)
+
+
+def _unwelcome(event: object) -> ConnectionBroken:
+    """A greeting or EHLO that was refused: for this host only, so never final (RFC 5321 §4.2.1, 5yz of a host)."""
+    reply = getattr(event, "reply", None)
+    if not isinstance(reply, Reply):
+        return ConnectionBroken("the remote host did not greet")
+    return ConnectionBroken(
+        f"{reply.code} {reply.text}", Reply(min(reply.code, 499), reply.enhanced, reply.lines)
+    )

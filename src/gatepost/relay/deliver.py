@@ -1,0 +1,368 @@
+"""Due, Hop, TlsPlan -> Outcome: one outgoing SMTP session, opened, secured, used for several messages, closed.
+
+A connection knows the plan under which it was opened, what TLS turned out to be (`outcome`), and how often
+and how long it was used. It never decides whether mail may pass: that is asked of `policy.tls_out.judge_tls`
+when it is opened and again, by `fits`, before it is used for the next message (architecture 4, Reuse).
+
+Timeouts are those of RFC 5321 §4.5.3.2. After the final dot the peer may own the message: from then until its answer
+`dot_sent` is True, and a stopping gateway waits for the answer instead of cutting the connection.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from gatepost.core.events import (
+    DeliveryClosed,
+    DeliveryFailed,
+    DeliveryStarted,
+    EightBitToSevenBitHop,
+)
+from gatepost.core.reply import Reply
+from gatepost.core.tls import TlsOutcome, TlsPlan
+from gatepost.net.errors import StreamError
+from gatepost.net.stream import Stream
+from gatepost.policy.tls_out import judge_tls, tls_record
+from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
+from gatepost.relay.resolve import Hop
+from gatepost.relay.schedule import Destination
+from gatepost.relay.secure import expires, plan_for
+from gatepost.relay.services import Runtime, Services
+from gatepost.store.spool import BodyDamaged, StoredMessage
+from gatepost.wire.client_commands import UnsendableText
+from gatepost.wire.client_events import (
+    BodyAnswered,
+    Capabilities,
+    ClientEvent,
+    ClosedByPeer421,
+    EnvelopeAnswered,
+    ProtocolFault,
+    ResetDone,
+    Transaction,
+)
+from gatepost.wire.smtp_client import ClientEngine
+
+QUIT_TIMEOUT = 5.0
+MAX_AGE = 300.0  # seconds a connection may be used
+PIECE = 65_536
+
+Wanted = TypeVar("Wanted", bound=ClientEvent)
+
+
+class ConnectionBroken(Exception):
+    """The session cannot go on: the network ended it, or the peer broke the protocol or said 421.
+
+    `reply` is the peer's last word where there was one; `text` is for the log.
+    """
+
+    def __init__(self, text: str, reply: Reply | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.reply = reply
+
+    def failure(self, remote: str) -> Failure:
+        if self.reply is not None:
+            return failure_from_reply(Stage.SYSTEM, self.reply, remote)
+        return Failure(Stage.NETWORK, False, (self.text,), remote=remote)
+
+
+class Stale(Exception):
+    """A reused connection turned out to be dead before anything of this message was answered."""
+
+
+async def expect(stream: Stream, engine: ClientEngine) -> ClientEvent:
+    """The engine's next event, reading as needed. Raises ConnectionBroken."""
+    while (event := engine.next_event()) is None:
+        try:
+            data = await stream.read()
+        except StreamError as error:
+            raise ConnectionBroken(str(error)) from None
+        if not data:
+            raise ConnectionBroken("the remote host closed the connection")
+        engine.receive(data)
+    if isinstance(event, ProtocolFault):
+        raise ConnectionBroken(event.reason)
+    if isinstance(event, ClosedByPeer421):
+        raise ConnectionBroken(f"421 {event.reply.text}", event.reply)
+    return event
+
+
+class Connection:
+    """One open delivery connection (a DCID)."""
+
+    __slots__ = (
+        "_capabilities",
+        "_record",
+        "_services",
+        "_times",
+        "dcid",
+        "destination",
+        "dot_sent",
+        "engine",
+        "expires",
+        "hop",
+        "idle_since",
+        "key",
+        "messages",
+        "opened",
+        "outcome",
+        "runtime",
+        "stream",
+        "usable",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        runtime: Runtime,
+        destination: Destination,
+        hop: Hop,
+        dcid: int,
+        stream: Stream,
+        engine: ClientEngine,
+        outcome: TlsOutcome,
+    ) -> None:
+        self._services = services
+        self.runtime = runtime
+        self.destination = destination
+        self.hop = hop
+        self.dcid = dcid
+        self.stream = stream
+        self.engine = engine
+        self.opened = services.clock.monotonic()
+        self.idle_since = self.opened
+        self.messages = 0
+        self._times = runtime.document.delivery.timeouts
+        self.usable = True
+        self.dot_sent = False
+        self._capabilities: Capabilities = engine.capabilities or Capabilities()
+        self._take_outcome(outcome)
+
+    def _take_outcome(self, outcome: TlsOutcome) -> None:
+        self.outcome = outcome
+        self.expires = expires(outcome)
+        self.key = pool_key(self.hop, outcome.plan, self.runtime)
+        self._record: dict[str, Any] = tls_record(outcome)
+
+    # --- reuse -------------------------------------------------------------------------------
+
+    def worn(self, max_messages: int) -> bool:
+        """True when the connection has done its share: messages, age, or the certificate's end."""
+        return (
+            self.messages >= max_messages
+            or self._services.clock.monotonic() - self.opened > MAX_AGE
+            or self._services.clock.now() >= self.expires
+        )
+
+    def fits(self, due: Due, destination: Destination, broken_attempts: int) -> bool:
+        """Whether this connection may carry another message of this destination, judged anew.
+
+        A commit that changed anything the judgement rests on (plan, anchors) drains the connection.
+        """
+        runtime = self._services.runtime
+        if runtime is self.runtime and destination is self.destination:
+            return self.outcome.may_pass
+        rule = runtime.destinations.find(due.domain, self._services.today())
+        names = self.hop.names
+        hop = Hop(self.hop.address, self.hop.port, type(names)(due.domain, *_origin(names)))
+        plan = plan_for(runtime, rule, hop, clear_allowed=True, broken_attempts=broken_attempts)
+        outcome = judge_tls(plan, self.outcome.facts)
+        if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
+            return False
+        self.runtime = runtime
+        self.destination = destination
+        self.hop = hop
+        self._take_outcome(outcome)
+        return True
+
+    # --- one message -------------------------------------------------------------------------
+
+    async def send(self, due: Due) -> Outcome:
+        """One transaction. Raises Stale when a reused connection was dead from the start."""
+        message = due.message
+        refusal = self._cannot_take(message)
+        if refusal is not None:
+            return failed(due, refusal, self.dcid)
+        everyone = message.envelope.recipients
+        chosen = everyone if len(due.rids) == len(everyone) else tuple(everyone[rid] for rid in due.rids)
+        fresh = self.messages == 0
+        self.messages += 1
+        answered = False
+        emit, now = self._services.journal.emit, self._services.clock.now
+        try:
+            if self.engine.transaction_open:
+                await self._reset()
+            emit(DeliveryStarted(now(), self.dcid, message.mid, due.rids))
+            envelope = await self._envelope(message, chosen)
+            answered = True
+            if not envelope.go_ahead:
+                return self._refused(due, envelope)
+            if message.eight_bit and not self._capabilities.eightbitmime:
+                emit(EightBitToSevenBitHop(now(), self.dcid, message.mid))
+            await self._body(message)
+            final = await self._expect(BodyAnswered)
+            self.dot_sent = False
+            return self._answered(due, envelope, final.reply)
+        except ConnectionBroken as broken:
+            self.usable = False
+            if not fresh and not answered and broken.reply is None:
+                raise Stale from None
+            self._report(broken)
+            return failed(due, broken.failure(str(self.hop)), self.dcid)
+        except UnsendableText as error:
+            return failed(due, Failure(Stage.ADDRESS, True, (str(error),)), self.dcid)
+
+    def _cannot_take(self, message: StoredMessage) -> Failure | None:
+        """What the peer's capabilities forbid before anything is sent."""
+        capabilities = self._capabilities
+        if message.envelope.smtputf8 and not capabilities.smtputf8:
+            text = f"{self.hop.host} does not support internationalised mail (SMTPUTF8)"
+            return Failure(Stage.UTF8, True, (text,), remote=str(self.hop))
+        if capabilities.size and message.size > capabilities.size:
+            text = f"{self.hop.host} takes messages of at most {capabilities.size} bytes"
+            return Failure(Stage.SIZE, True, (text,), remote=str(self.hop))
+        return None
+
+    async def _envelope(self, message: StoredMessage, recipients: tuple[Any, ...]) -> EnvelopeAnswered:
+        self.stream.set_deadline(self._times.command)
+        self.engine.begin(Transaction.of(message.envelope, recipients, message.size))
+        self.stream.write(self.engine.take_output())
+        return await self._expect(EnvelopeAnswered)
+
+    async def _body(self, message: StoredMessage) -> None:
+        """The message as it was kept; dots are doubled only where receiving it saw a line that starts with one."""
+        stream, engine, stuff = self.stream, self.engine, message.dotted
+        stream.set_deadline(self._times.data_block)
+        reader = await self._services.spool.open_body(message)
+        try:
+            if not message.in_file:
+                self._finish(engine.body(await reader.read(message.size), stuff=stuff, last=True))
+                return
+            while piece := await reader.read(PIECE):
+                stream.write(engine.body(piece, stuff=stuff, last=False))
+                await self._drain()
+        except BodyDamaged:
+            # What was sent so far must not become a message: no dot, the connection ends here.
+            self.usable = False
+            self.stream.abort()
+            raise
+        finally:
+            reader.close()
+        self._finish(engine.body(b"", stuff=stuff, last=True))
+
+    def _finish(self, data: bytes) -> None:
+        self.dot_sent = True
+        self.stream.write(data)
+        self.stream.set_deadline(self._times.data_end)
+
+    def _refused(self, due: Due, envelope: EnvelopeAnswered) -> Outcome:
+        """Nothing was sent: MAIL, every RCPT, or DATA was refused."""
+        outcome = Outcome(self.dcid, tls=self._record, remote=str(self.hop))
+        stage = Stage.SYSTEM if envelope.mail.code >= 300 else Stage.ADDRESS
+        for rid, reply in zip(due.rids, envelope.recipients, strict=True):
+            if reply.code >= 300:
+                outcome.failures[rid] = failure_from_reply(stage, reply, outcome.remote)
+            else:
+                answer = envelope.data or Reply(
+                    451, "4.3.0", ("the remote host did not ask for the message",)
+                )
+                outcome.failures[rid] = failure_from_reply(Stage.SYSTEM, answer, outcome.remote)
+        return outcome
+
+    def _answered(self, due: Due, envelope: EnvelopeAnswered, final: Reply) -> Outcome:
+        outcome = Outcome(self.dcid, response=final, tls=self._record, remote=str(self.hop))
+        outcome.dsn_passed_on = self._capabilities.dsn
+        taken = final.code < 300
+        for rid, reply in zip(due.rids, envelope.recipients, strict=True):
+            if reply.code >= 300:
+                outcome.failures[rid] = failure_from_reply(Stage.ADDRESS, reply, outcome.remote)
+            elif taken:
+                outcome.delivered.append(rid)
+            else:
+                outcome.failures[rid] = failure_from_reply(Stage.SYSTEM, final, outcome.remote)
+        return outcome
+
+    # --- the session -------------------------------------------------------------------------
+
+    async def _expect(self, kind: type[Wanted]) -> Wanted:
+        event = await expect(self.stream, self.engine)
+        if not isinstance(event, kind):
+            raise ConnectionBroken(f"unexpected {type(event).__name__}")
+        return event
+
+    async def _reset(self) -> None:
+        self.stream.set_deadline(self._times.command)
+        self.engine.reset()
+        self.stream.write(self.engine.take_output())
+        await self._expect(ResetDone)
+
+    async def _drain(self) -> None:
+        try:
+            await self.stream.drain()
+        except StreamError as error:
+            raise ConnectionBroken(str(error)) from None
+
+    def _report(self, broken: ConnectionBroken) -> None:
+        report_broken(self._services, self.destination.domain, self.hop, self.dcid, self.stream, broken)
+
+    async def close(self) -> None:
+        """QUIT where the protocol allows it, then the connection ends and the log says so."""
+        try:
+            if self.usable:
+                self.usable = False
+                self.engine.quit()
+                self.stream.set_deadline(QUIT_TIMEOUT)
+                self.stream.write(self.engine.take_output())
+                await expect(self.stream, self.engine)
+                await self.stream.close()
+        except (ConnectionBroken, StreamError):
+            pass  # the peer was quicker; there is nothing left to say to it
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once; harmless when it has ended already."""
+        self.usable = False
+        if self.dcid:
+            self.stream.abort()
+            self._services.counters.connections_out_now -= 1
+            self._services.journal.emit(DeliveryClosed(self._services.clock.now(), self.dcid))
+            self.dcid = 0
+
+
+def _origin(names: Any) -> tuple[Any, ...]:
+    return (names.route_host, names.mx_host, names.mx_secure, names.ptr_host, names.address, names.literal)
+
+
+def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
+    """What two messages must have in common to share a connection (architecture 4, Reuse)."""
+    return (
+        runtime.sources.get(hop.address.version),
+        hop.address,
+        hop.port,
+        plan.level,
+        plan.sni,
+        plan.certificate,
+        plan.names,
+        runtime.anchors.version if plan.level.verifies else "",
+    )
+
+
+def report_broken(
+    services: Services, domain: str, hop: Hop, dcid: int, stream: Stream | None, broken: ConnectionBroken
+) -> None:
+    """The `Connection Error` line of a connection that the network or a reply ended."""
+    reply = broken.reply
+    details = f"{reply.code}-'{reply.text}'" if reply is not None else broken.text
+    services.journal.emit(
+        DeliveryFailed(
+            services.clock.now(),
+            dcid,
+            domain,
+            str(hop.address),
+            hop.port,
+            details,
+            stream.local.host if stream is not None else "",
+            "network error" if reply is None else "unexpected SMTP response",
+        )
+    )

@@ -1,0 +1,121 @@
+"""What one attempt came to, for each recipient: values between `deliver` and `settle`.
+
+The statuses and phrases are the appliance's (`5.1.0 - Unknown address error`), chosen by the stage that
+failed; the peer's own code and words stand beside them in the log and in the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from gatepost.core.reply import Reply
+from gatepost.store.spool import StoredMessage
+
+
+@dataclass(slots=True, eq=False)
+class Due:
+    """The recipients of one message that are to be tried now at one destination."""
+
+    message: StoredMessage
+    domain: str
+    rids: list[int]
+
+    @property
+    def attempts(self) -> int:
+        """How often these recipients were tried before."""
+        return max(self.message.progress[rid].attempts for rid in self.rids)
+
+
+class Stage(Enum):
+    """Where an attempt failed: the last two digits of the status, and its phrase."""
+
+    ADDRESS = ("1.0", "Unknown address error")
+    HOST = ("1.2", "Bad destination host")
+    NULL_MX = ("1.10", "Recipient address has null MX")
+    SYSTEM = ("3.0", "Other mail system problem")
+    SIZE = ("3.4", "Message too big for system")
+    NETWORK = ("4.0", "Other network problem")
+    DIRECTORY = ("4.3", "Directory server failure")
+    UNROUTABLE = ("4.4", "Unable to route")
+    LOOP = ("4.6", "Routing loop detected")
+    EXPIRED = ("4.7", "Delivery expired (message too old)")
+    UTF8 = ("6.7", "Non-ASCII addresses not permitted for that sender/recipient")
+    POLICY = ("7.1", "Delivery not authorized")
+    TLS_UNSUPPORTED = ("7.4", "Security features not supported")
+    TLS = ("7.5", "Cryptographic failure")
+    DELETED = ("3.0", "Bounced by administrator")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why recipients were not delivered in this attempt. `remote` is `host [address]:port` or empty."""
+
+    stage: Stage
+    permanent: bool
+    texts: tuple[str, ...]
+    code: str = "000"
+    enhanced: str = ""
+    remote: str = ""
+
+    @property
+    def status(self) -> str:
+        """The status that the log shows."""
+        return f"{'5' if self.permanent else '4'}.{self.stage.value[0]}"
+
+    @property
+    def problem(self) -> str:
+        return self.stage.value[1]
+
+    @property
+    def report_status(self) -> str:
+        """The status for a DSN: the peer's own when it gave one of the same class (RFC 3464 §2.3.4)."""
+        if self.enhanced and self.enhanced[0] == self.status[0]:
+            return self.enhanced
+        return self.status
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def failure_from_reply(stage: Stage, reply: Reply, remote: str) -> Failure:
+    """A failure that a peer's 4yz or 5yz reply tells."""
+    texts = (f"{reply.enhanced} {reply.lines[0]}".strip(), *reply.lines[1:])
+    return Failure(stage, reply.permanent, texts, str(reply.code), reply.enhanced, remote)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One attempt's result. Every rid of the Due is either in `delivered` or a key of `failures`.
+
+    `untried` says that nothing of it was the message's or the peer's doing (a stop, a stale
+    connection): no attempt is counted. `dsn_passed_on` says that the peer took over RFC 3461's duties.
+    """
+
+    dcid: int
+    delivered: list[int] = field(default_factory=list)
+    response: Reply | None = None
+    failures: dict[int, Failure] = field(default_factory=dict)
+    tls: dict[str, Any] | None = None
+    remote: str = ""
+    dsn_passed_on: bool = False
+
+
+@dataclass(slots=True)
+class Decision:
+    """What becomes of the recipients of one attempt. `again` maps a rid to the time of its next attempt.
+
+    `warn` are those whose sender is told of the delay now, `retry_until` is when we would give up.
+    """
+
+    bounced: dict[int, Failure] = field(default_factory=dict)
+    again: dict[int, float] = field(default_factory=dict)
+    warn: list[int] = field(default_factory=list)
+    retry_until: float = 0.0
+
+
+def failed(due: Due, failure: Failure, dcid: int = 0) -> Outcome:
+    """The outcome in which all recipients failed for one reason."""
+    return Outcome(dcid, failures=dict.fromkeys(due.rids, failure), remote=failure.remote)

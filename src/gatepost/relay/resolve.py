@@ -1,0 +1,192 @@
+"""Due -> list[Hop]: where the mail of a destination may be delivered, best first.
+
+The smtp route of the recipient domain decides whether MX records are asked, of which name, or whether
+hosts are fixed (`[host]`, an address). Hosts become addresses, IPv6 and IPv4 as the interface allows; what
+DNS says about a *recipient's* domain is checked against loops and inside addresses (architecture 4,
+DNS), what the operator wrote in a route is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gatepost.core.address import IPAddress
+from gatepost.net.dns_answer import DnsAnswer, DnsStatus, Mx
+from gatepost.policy.mx import (
+    MxHost,
+    MxOutcome,
+    drop_ourselves,
+    order_hosts,
+    refused_address,
+)
+from gatepost.policy.route import FixedHosts, Reject, RouteHost, UseAddress, UseDns
+from gatepost.policy.tls_out import HopNames
+from gatepost.relay.outcome import Failure, Stage
+from gatepost.relay.services import Runtime, Services
+
+MAX_HOPS = 20  # addresses tried for one destination in one attempt
+SMTP_PORT = 25
+
+_BAD_MX = {
+    MxOutcome.NULL: Stage.NULL_MX,
+    MxOutcome.NO_HOST: Stage.UNROUTABLE,
+    MxOutcome.LOOP: Stage.LOOP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One address to deliver to, and the names that led there."""
+
+    address: IPAddress
+    port: int
+    names: HopNames
+
+    @property
+    def host(self) -> str:
+        return self.names.mx_host or self.names.route_host or str(self.address)
+
+    def __str__(self) -> str:
+        return f"{self.host} [{self.address}]:{self.port}"
+
+
+class Unresolved(Exception):
+    """No hop can be had: `failure` says why, and whether for good."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+def _unresolved(stage: Stage, text: str, *, permanent: bool) -> Unresolved:
+    return Unresolved(Failure(stage, permanent, (text,)))
+
+
+async def resolve(services: Services, runtime: Runtime, domain: str) -> list[Hop]:
+    """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved."""
+    match runtime.routes.find(domain):
+        case Reject(reason):
+            raise _unresolved(Stage.POLICY, reason, permanent=True)
+        case UseAddress(address):
+            return [_literal_hop(runtime, domain, address)]
+        case UseDns(name):
+            return await _by_mx(services, runtime, domain, name, route=None)
+        case FixedHosts(hosts):
+            return await _by_route(services, runtime, domain, hosts)
+
+
+def _literal_hop(runtime: Runtime, domain: str, address: IPAddress) -> Hop:
+    """A recipient `user@[192.0.2.1]`: that address and no other (RFC 5321 §4.1.3)."""
+    reason = refused_address(address, runtime.document.dns.allow_private_mx, runtime.own_addresses)
+    if reason:
+        raise _unresolved(Stage.HOST, f"{address}: {reason}", permanent=True)
+    return Hop(address, SMTP_PORT, HopNames(domain, address=str(address), literal=True))
+
+
+async def _by_route(
+    services: Services, runtime: Runtime, domain: str, hosts: Iterable[RouteHost]
+) -> list[Hop]:
+    """The hops of an operator's route, in written order. One host that fails does not stop the others."""
+    hops: list[Hop] = []
+    failure: Failure | None = None
+    for host in hosts:
+        try:
+            if host.address is not None:
+                names = HopNames(domain, address=str(host.address), literal=True)
+                hops.append(Hop(host.address, host.port, names))
+            elif host.mx:
+                hops += await _by_mx(services, runtime, domain, host.host, route=host)
+            else:
+                names = HopNames(domain, route_host=host.host)
+                hops += _hops(await services.resolver.addresses(host.host), host.host, host.port, names)
+        except Unresolved as error:
+            failure = _kinder(failure, error.failure)
+    if not hops:
+        raise Unresolved(failure or Failure(Stage.HOST, True, ("the smtp route names no host",)))
+    return hops[:MAX_HOPS]
+
+
+async def _by_mx(
+    services: Services, runtime: Runtime, domain: str, name: str, *, route: RouteHost | None
+) -> list[Hop]:
+    """The mail exchangers of `name`, or `name` itself where there is no MX record (RFC 5321 §5.1)."""
+    answer = await services.resolver.mx(name)
+    hosts = _exchangers(services, runtime, answer, name)
+    found = await asyncio.gather(*(services.resolver.addresses(host.host) for host in hosts))
+    addresses = dict(zip((host.host for host in hosts), found, strict=True))
+
+    def ours(host: MxHost) -> bool:
+        known = addresses.get(host.host)
+        return host.host in runtime.own_names or (
+            known is not None
+            and known.status is DnsStatus.FOUND
+            and any(address in runtime.own_addresses for address in known.values)
+        )
+
+    order = drop_ourselves(hosts, ours)
+    if order.outcome is MxOutcome.LOOP:
+        raise _unresolved(Stage.LOOP, f"{name}: {order.outcome.text}", permanent=True)
+    hops: list[Hop] = []
+    failure: Failure | None = None
+    port = route.port if route else SMTP_PORT
+    for host in order.ranked:
+        known = addresses[host.host]
+        names = HopNames(
+            domain,
+            route_host=route.host if route else "",
+            mx_host=host.host,
+            mx_secure=answer.secure and known.secure,
+        )
+        try:
+            for hop in _hops(known, host.host, port, names):
+                reason = "" if route else _refused(runtime, hop.address)
+                if reason:
+                    text = f"{host.host} [{hop.address}]: {reason}"
+                    failure = _kinder(failure, Failure(Stage.HOST, True, (text,)))
+                else:
+                    hops.append(hop)
+        except Unresolved as error:
+            failure = _kinder(failure, error.failure)
+    if not hops:
+        raise Unresolved(failure or Failure(Stage.HOST, True, (f"no exchanger of {name} has an address",)))
+    return hops[:MAX_HOPS]
+
+
+def _exchangers(services: Services, runtime: Runtime, answer: DnsAnswer[Mx], name: str) -> tuple[MxHost, ...]:
+    match answer.status:
+        case DnsStatus.TEMPORARY:
+            text = f"DNS Soft Error looking up {name} (MX): {answer.detail}"
+            raise _unresolved(Stage.DIRECTORY, text, permanent=False)
+        case DnsStatus.NXDOMAIN:
+            text = f"DNS Hard Error looking up {name} (MX):  NXDomain"
+            raise _unresolved(Stage.HOST, text, permanent=True)
+        case DnsStatus.NO_DATA:
+            return (MxHost(0, name),)
+        case DnsStatus.FOUND:
+            records = (MxHost(mx.preference, mx.host) for mx in answer.values)
+            order = order_hosts(records, runtime.own_names, services.rng)
+    if order.outcome is not MxOutcome.FOUND:
+        raise _unresolved(_BAD_MX[order.outcome], f"{name}: {order.outcome.text}", permanent=True)
+    return order.ranked
+
+
+def _refused(runtime: Runtime, address: IPAddress) -> str:
+    return refused_address(address, runtime.document.dns.allow_private_mx, runtime.own_addresses)
+
+
+def _hops(answer: DnsAnswer[IPAddress], host: str, port: int, names: HopNames) -> list[Hop]:
+    """One hop for each address of a host. Raises Unresolved where there is none."""
+    if answer.status is DnsStatus.FOUND:
+        return [Hop(address, port, names) for address in answer.values]
+    if answer.status is DnsStatus.TEMPORARY:
+        text = f"DNS Soft Error looking up {host} (A): {answer.detail}"
+        raise _unresolved(Stage.DIRECTORY, text, permanent=False)
+    kind = "NXDomain" if answer.status is DnsStatus.NXDOMAIN else "no address"
+    raise _unresolved(Stage.HOST, f"DNS Hard Error looking up {host} (A):  {kind}", permanent=True)
+
+
+def _kinder(known: Failure | None, other: Failure) -> Failure:
+    """Of two failures the one that lets us try again: "could not tell" defers, never bounces."""
+    return other if known is None or (known.permanent and not other.permanent) else known

@@ -1,0 +1,337 @@
+"""Which recipients are due, and how many connections a destination gets.
+
+The scheduler holds every message of the worker's shards in memory (the spool holds it on disk) and sorts
+waiting recipients by destination, the domain of the recipient. A recipient that is due stands in its destination's
+ready queue; one that is not waits in a heap by time. For each destination, `couriers` (tasks, see
+`courier.py`) take from the ready queue; their number follows the queue, up to the destination's connection
+limit, which counts over all workers (`store.limits`).
+
+State changes here contain no await. Whatever a courier has taken it gives back by `settled`; a message
+is in the ready queues or the heap, or with couriers, never in two places for the same recipient.
+
+Messages that were being worked on when a worker crashed ("suspects", architecture 5 Poison) are tried one
+at a time, after everything else could start, so that a second crash points at one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gatepost.policy.tls_out import DestinationRule
+from gatepost.relay.outcome import Due
+from gatepost.relay.services import Runtime, Services, bound
+from gatepost.store.limits import Kind
+from gatepost.store.spool import RecipientState, StoredMessage
+
+if TYPE_CHECKING:
+    from gatepost.relay.deliver import Connection
+    from gatepost.relay.resolve import Hop
+
+EASY_COURIERS = 4  # connections that a destination gets before its queue must be longer than their number
+ALL = "all"  # the key under which all delivery connections are counted
+STARVED_RETRY = 0.1  # seconds between looks when other workers hold all of a destination's connections
+
+
+class Destination:
+    """One recipient domain: its ready queue, its couriers, and its idle connections.
+
+    Each courier and each idle connection holds one claim on the destination's connection limit.
+    """
+
+    __slots__ = (
+        "active",
+        "domain",
+        "hops",
+        "hops_of",
+        "hops_until",
+        "idle",
+        "ready",
+        "rule",
+        "rule_of",
+        "starved",
+    )
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        self.ready: deque[Due] = deque()
+        self.idle: list[Connection] = []
+        self.active = 0
+        self.starved: asyncio.TimerHandle | None = None
+        self.rule: DestinationRule | None = None
+        self.rule_of: Runtime | None = None
+        self.hops: list[Hop] | None = None
+        self.hops_of: Runtime | None = None
+        self.hops_until = 0.0
+
+    def take(self) -> Due | None:
+        return self.ready.popleft() if self.ready else None
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is known or held of this destination that is worth keeping."""
+        return not (self.ready or self.idle or self.active or self.starved)
+
+
+StartCourier = Callable[[Destination, Due, "Connection | None"], None]
+
+
+class Scheduler:
+    """The queue of one worker."""
+
+    def __init__(self, services: Services, start_courier: StartCourier) -> None:
+        self._services = services
+        self._start_courier = start_courier
+        self._loop = asyncio.get_running_loop()
+        self.messages: dict[int, StoredMessage] = {}
+        self.destinations: dict[str, Destination] = {}
+        self._waiting: list[tuple[float, int, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._out: dict[int, int] = {}  # mid -> dues with couriers or in ready queues
+        self._suspects: deque[StoredMessage] = deque()
+        self._suspect: StoredMessage | None = None
+        self.stopping = False
+
+    # --- adding ------------------------------------------------------------------------------
+
+    def add(self, message: StoredMessage) -> None:
+        """A message that has just been committed, or was found in the spool at start."""
+        self.messages[message.mid] = message
+        if message.held:
+            return
+        if message.crashes:
+            self._suspects.append(message)
+            self._next_suspect()
+            return
+        self._plan(message)
+
+    def _next_suspect(self) -> None:
+        while self._suspect is None and self._suspects:
+            message = self._suspects.popleft()
+            if message.mid in self.messages and not message.held:
+                self._suspect = message
+                self._plan(message)
+
+    def _plan(self, message: StoredMessage) -> None:
+        """Put every waiting recipient where it belongs: a ready queue, or the heap."""
+        if len(message.progress) == 1:  # the usual case, without the grouping
+            if message.progress[0].state is not RecipientState.WAITING:
+                return
+            self._enlist(message, message.envelope.recipients[0].address.domain, [0])
+            return
+        groups: dict[str, list[int]] = {}
+        for rid, progress in enumerate(message.progress):
+            if progress.state is RecipientState.WAITING:
+                groups.setdefault(message.envelope.recipients[rid].address.domain, []).append(rid)
+        for domain, rids in groups.items():
+            self._enlist(message, domain, rids)
+
+    def _enlist(self, message: StoredMessage, domain: str, rids: list[int]) -> None:
+        at = min(message.progress[rid].next_attempt for rid in rids)
+        if at > self._services.clock.now():
+            heapq.heappush(self._waiting, (at, message.mid, domain))
+            self._arm()
+            return
+        self._out[message.mid] = self._out.get(message.mid, 0) + 1
+        destination = self.destinations.get(domain)
+        if destination is None:
+            destination = self.destinations[domain] = Destination(domain)
+        destination.ready.append(Due(message, domain, rids))
+        self.pump(destination)
+
+    # --- time --------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Keep one timer, at the earliest waiting time."""
+        if not self._waiting or self.stopping:
+            return
+        at = self._waiting[0][0]
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        delay = max(0.0, at - self._services.clock.now())
+        self._timer = self._loop.call_later(delay, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._services.clock.now()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, mid, domain = heapq.heappop(self._waiting)
+            self._wake_one(mid, domain, now)
+        self._arm()
+
+    def _wake_one(self, mid: int, domain: str, now: float) -> None:
+        """An entry of the heap came up; it may be out of date (retried by hand, deleted, held)."""
+        message = self.messages.get(mid)
+        if message is None or message.held:
+            return
+        rids = [
+            rid
+            for rid, progress in enumerate(message.progress)
+            if progress.state is RecipientState.WAITING
+            and progress.next_attempt <= now
+            and message.envelope.recipients[rid].address.domain == domain
+        ]
+        if rids and not self._is_out(message, rids):
+            self._enlist(message, domain, rids)
+
+    def _is_out(self, message: StoredMessage, rids: Iterable[int]) -> bool:
+        """Whether some of these recipients already stand in a ready queue or with a courier."""
+        if message.mid not in self._out:
+            return False
+        domain = message.envelope.recipients[next(iter(rids))].address.domain
+        destination = self.destinations.get(domain)
+        if destination is None:
+            return False
+        return destination.active > 0 or any(due.message is message for due in destination.ready)
+
+    # --- couriers ----------------------------------------------------------------------------
+
+    def rule(self, destination: Destination) -> DestinationRule:
+        """The destination's rule in the configuration in force, looked up once a version."""
+        runtime = self._services.runtime
+        if destination.rule is None or destination.rule_of is not runtime:
+            destination.rule = runtime.destinations.find(destination.domain, self._services.today())
+            destination.rule_of = runtime
+        return destination.rule
+
+    def pump(self, destination: Destination) -> None:
+        """Start couriers while the ready queue asks for more and the limits allow it."""
+        while (
+            destination.ready
+            and not self.stopping
+            and (destination.active < EASY_COURIERS or len(destination.ready) > destination.active)
+        ):
+            connection = destination.idle.pop() if destination.idle else None
+            if connection is None and not self._claim(destination):
+                return
+            destination.active += 1
+            self._start_courier(destination, destination.ready.popleft(), connection)
+
+    def _claim(self, destination: Destination) -> bool:
+        """One of the destination's connections, counted over all workers."""
+        limits = self._services.limits
+        limit = self.rule(destination).max_connections
+        if destination.active < limit and limits.acquire(Kind.DESTINATION, destination.domain, limit):
+            total = bound(self._services.runtime.document.delivery.max_connections)
+            if limits.acquire(Kind.DELIVERY, ALL, total):
+                return True
+            limits.release(Kind.DESTINATION, destination.domain)
+        if destination.active == 0 and destination.starved is None:
+            limits.want(Kind.DESTINATION, destination.domain)
+            destination.starved = self._loop.call_later(STARVED_RETRY, self._starved, destination)
+        return False
+
+    def _unclaim(self, destination: Destination) -> None:
+        self._services.limits.release(Kind.DESTINATION, destination.domain)
+        self._services.limits.release(Kind.DELIVERY, ALL)
+
+    def _starved(self, destination: Destination) -> None:
+        destination.starved = None
+        self.pump(destination)
+        self._forget(destination)
+
+    def wanted_elsewhere(self, destination: Destination) -> bool:
+        """Another worker waits for a connection to this destination."""
+        return self._services.limits.wanted(Kind.DESTINATION, destination.domain)
+
+    def courier_ended(self, destination: Destination, connection: Connection | None) -> None:
+        """A courier is gone; it leaves its connection idle (and claimed), or none."""
+        destination.active -= 1
+        if connection is not None:
+            destination.idle.append(connection)
+        else:
+            self._unclaim(destination)
+            if destination.ready and destination.active == 0 and self.wanted_elsewhere(destination):
+                # Another worker waits for this destination: let it have the place first.
+                if destination.starved is None:
+                    destination.starved = self._loop.call_later(2 * STARVED_RETRY, self._starved, destination)
+                return
+        self.pump(destination)
+        self._forget(destination)
+
+    def idle_ended(self, connection: Connection) -> None:
+        """An idle connection was closed, or goes to another destination: its claim is free."""
+        destination = connection.destination
+        destination.idle.remove(connection)
+        self._unclaim(destination)
+        self._forget(destination)
+
+    def _forget(self, destination: Destination) -> None:
+        if destination.quiet:
+            self.destinations.pop(destination.domain, None)
+
+    # --- coming back -------------------------------------------------------------------------
+
+    def settled(self, due: Due) -> None:
+        """A courier is done with a due; its message's progress says what became of it."""
+        message = due.message
+        self._landed(message)
+        if all(progress.state is not RecipientState.WAITING for progress in message.progress):
+            self.messages.pop(message.mid, None)
+        elif not message.held:
+            rids = [rid for rid in due.rids if message.progress[rid].state is RecipientState.WAITING]
+            if rids:
+                self._enlist(message, due.domain, rids)
+        if self._suspect is message and message.mid not in self._out:
+            self._suspect = None
+            self._next_suspect()
+
+    def give_back(self, due: Due) -> None:
+        """A due that was taken but not tried (the connection was stale, the gateway stops)."""
+        destination = self.destinations.get(due.domain)
+        if destination is None:
+            destination = self.destinations[due.domain] = Destination(due.domain)
+        destination.ready.appendleft(due)
+
+    def _landed(self, message: StoredMessage) -> None:
+        left = self._out.get(message.mid, 1) - 1
+        if left:
+            self._out[message.mid] = left
+        else:
+            self._out.pop(message.mid, None)
+
+    # --- the administrator -------------------------------------------------------------------
+
+    def in_flight(self, message: StoredMessage) -> bool:
+        """True while a courier has recipients of this message (ready ones do not count)."""
+        ready = sum(1 for d in self.destinations.values() for due in d.ready if due.message is message)
+        return self._out.get(message.mid, 0) > ready
+
+    def withdraw(self, message: StoredMessage) -> None:
+        """Take the message out of all ready queues (it is being held, deleted or bounced)."""
+        for destination in self.destinations.values():
+            kept = [due for due in destination.ready if due.message is not message]
+            for _ in range(len(destination.ready) - len(kept)):
+                self._landed(message)
+            if len(kept) != len(destination.ready):
+                destination.ready = deque(kept)
+
+    def retry(self, message: StoredMessage) -> None:
+        """Try all waiting recipients now; the caller has seen that no courier has the message."""
+        self.withdraw(message)
+        for progress in message.progress:
+            progress.next_attempt = 0.0
+        self._plan(message)
+
+    def replan(self, message: StoredMessage) -> None:
+        """Put what is still waiting of a withdrawn message back where it belongs."""
+        if not message.held:
+            self._plan(message)
+
+    def forget(self, message: StoredMessage) -> None:
+        """A withdrawn message of which nothing waits any more."""
+        self.messages.pop(message.mid, None)
+
+    def stop(self) -> None:
+        """Start nothing more; what is with couriers is theirs to finish or to give back."""
+        self.stopping = True
+        for handle in (self._timer, *(d.starved for d in self.destinations.values())):
+            if handle is not None:
+                handle.cancel()

@@ -1,0 +1,63 @@
+"""Hop -> TlsOutcome: what TLS must be like on this connection, and what it turned out to be.
+
+`plan_for` asks `policy.tls_out` for the plan, `observe_session` turns a finished handshake into `TlsFacts` with the
+one chain judge and the one name matcher of `pki`. The verdict is `policy.tls_out.judge_tls`'s.
+"""
+
+from __future__ import annotations
+
+from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage
+from gatepost.net.tls import TlsSession
+from gatepost.pki.judge import Purpose
+from gatepost.pki.names import match_names
+from gatepost.policy.tls_out import DestinationRule, plan_tls
+from gatepost.relay.resolve import Hop
+from gatepost.relay.services import Runtime, Services
+
+
+def plan_for(
+    runtime: Runtime, rule: DestinationRule, hop: Hop, *, clear_allowed: bool, broken_attempts: int
+) -> TlsPlan:
+    """The plan for a connection to this hop."""
+    return plan_tls(
+        rule,
+        hop.names,
+        clear_allowed=clear_allowed,
+        alert=runtime.document.destination_controls.global_.alert_on_required_tls_failure,
+        certificate=runtime.client_certificate,
+        broken_attempts=broken_attempts,
+    )
+
+
+def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session: TlsSession) -> TlsFacts:
+    """The facts of an established session. The chain is judged only where the level verifies."""
+    chain = tuple(services.described(der) for der in session.peer_chain[:10])
+    common = {
+        "stage": TlsStage.ESTABLISHED,
+        "protocol": session.protocol,
+        "cipher": session.cipher,
+        "group": session.group,
+        "chain": chain,
+    }
+    if not plan.level.verifies:
+        return TlsFacts(**common)  # type: ignore[arg-type]
+    verdict = services.judge.judge_chain(
+        session.peer_chain, runtime.anchors, services.clock.now(), Purpose.SERVER
+    )
+    finding = verdict.worst
+    match = match_names(session.peer_chain[0], plan.names) if session.peer_chain else None
+    return TlsFacts(
+        **common,  # type: ignore[arg-type]
+        chain_judged=True,
+        chain_problem=finding.text if finding else "",
+        chain_code=finding.code if finding else "",
+        chain_problem_subject=finding.subject if finding else "",
+        chain_problem_issuer=finding.issuer if finding else "",
+        match=match,
+        names_tried=plan.names,
+    )
+
+
+def expires(outcome: TlsOutcome) -> float:
+    """When the seen leaf expires: no connection is reused after that (architecture 4, Reuse)."""
+    return outcome.facts.chain[0].not_after if outcome.facts.chain else float("inf")
