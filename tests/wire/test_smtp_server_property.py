@@ -85,7 +85,7 @@ def feed(t: Talk, data: bytes) -> None:
 
 
 def handshake_if_due(t: Talk) -> None:
-    if t.events and isinstance(t.events[-1], StartTls) and not t.engine.closed:
+    if any(isinstance(e, StartTls) for e in t.events) and not (t.engine.closed or t.engine.tls_active):
         t.engine.tls_started()
 
 

@@ -248,6 +248,13 @@ def test_c20_bdat_without_a_readable_size_ends_the_connection(argument: bytes) -
     assert t.kinds() == ["Abuse"]
 
 
+@pytest.mark.parametrize("line", [b"BDAT 12\t", b"bdat 12\0", b"BDAT\t12", b"BDAT 12\rx"])
+def test_c20_bdat_with_a_control_octet_ends_the_connection(line: bytes) -> None:
+    t = in_transaction()
+    t >> line + b"\r\nMAIL FROM:<>\r\n" << "50" << None
+    assert t.engine.closed
+
+
 @pytest.mark.parametrize("size", [2**31, 2**63, 10**20 - 1])
 def test_c20_bdat_of_absurd_size_ends_the_connection(size: int) -> None:
     t = in_transaction()

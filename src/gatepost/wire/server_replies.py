@@ -36,6 +36,13 @@ def closing(hostname: str) -> Reply:
     return Reply(221, "2.0.0", (f"{hostname} closing connection",))
 
 
+def extensions(max_size: int, *, starttls: bool) -> tuple[str, ...]:
+    """The keywords of EHLO."""
+    first = ("PIPELINING", f"SIZE {max_size}")
+    tls = ("STARTTLS",) if starttls else ()
+    return (*first, *tls, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+
+
 def encode(reply: Reply) -> bytes:
     """The bytes of a reply. Line ends inside its text, which would make a second reply, become blanks."""
     data = reply.encode()

@@ -177,12 +177,19 @@ class ServerEngine:
         if self.state is State.CLOSED:
             return  # the peer went too far in the meantime, and was told
         if type(event) is Hello and event.extended and reply.positive:
-            reply = Reply(reply.code, "", (*reply.lines, *self.extensions()))
+            starttls = self.starttls_offered and not self.tls_active
+            offered = replies.extensions(self._settings.max_message_size, starttls=starttls)
+            reply = Reply(reply.code, "", (*reply.lines, *offered))
         self._say(reply)
         if reply.code == 421:
             self._close()
         else:
             self._answered(event, reply.positive)
+
+    def use(self, settings: ServerSettings) -> None:
+        """Other limits for the messages to come: a commit changed the policy between two of them."""
+        self._settings = settings
+        self._context = Context(settings.max_message_size)
 
     def take_output(self) -> bytes:
         """Everything to send now, replies in the order of the commands."""
@@ -207,21 +214,6 @@ class ServerEngine:
         self._forget_transaction()
         self._move(Move.STARTTLS)
 
-    def extensions(self) -> tuple[str, ...]:
-        """The keywords of EHLO as they are offered now."""
-        starttls = ("STARTTLS",) if self.starttls_offered and not self.tls_active else ()
-        size = f"SIZE {self._settings.max_message_size}"
-        return (
-            "PIPELINING",
-            size,
-            *starttls,
-            "ENHANCEDSTATUSCODES",
-            "8BITMIME",
-            "DSN",
-            "SMTPUTF8",
-            "CHUNKING",
-        )
-
     # --- reading ----------------------------------------------------------------------------------
 
     def _step(self) -> bool:
@@ -243,7 +235,11 @@ class ServerEngine:
 
     def _command(self, line: bytes) -> None:
         if len(line.translate(None, _CONTROLS)) != len(line):
-            self._fault(replies.BAD_LINE if b"\r" in line else replies.CONTROL)
+            refusal = replies.BAD_LINE if b"\r" in line else replies.CONTROL
+            if line[:4].upper() == b"BDAT":
+                self._abuse("BDAT without a readable size", refusal)
+            else:
+                self._fault(refusal)
             return
         verb, _, argument = line.partition(b" ")
         row = COMMANDS.get(verb) or COMMANDS.get(verb.upper())
