@@ -32,7 +32,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
             # RFC 5280 §4.1.2.2 wants a positive serial; public roots with zero exist, and it harms nothing.
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             parsed = x509.load_der_x509_certificate(der)
-        _read_all(parsed)
+            _read_all(parsed)
     except UNREADABLE as error:
         raise MalformedCertificate("the certificate cannot be read") from error
     return parsed
