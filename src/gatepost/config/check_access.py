@@ -16,6 +16,7 @@ from gatepost.config.inbound import (
 )
 from gatepost.config.model import Document
 from gatepost.config.recipients import EntryKind, parse_mailbox_entry
+from gatepost.config.senders import NameSender, parse_sender
 from gatepost.core.tls import InboundTls
 
 ALL = "ALL"
@@ -40,6 +41,8 @@ def access_findings(document: Document) -> Iterator[Finding]:
         yield from _overrides(loc, listener, policies, lists)
         yield from _policy_names(loc, listener, policies)
         yield from _host_access(loc, listener, policies)
+        if not document.dns.reverse:
+            yield from _names_without_look_ups(loc, listener)
         yield from _recipient_access(loc, listener, policies)
 
 
@@ -125,6 +128,19 @@ def _host_access(loc: Loc, listener: Listener, policies: dict[str, MailFlowPolic
             "does not say what happens to senders that no group names",
             "end it with {group: ALL, policy: …}, or give the listener a default_policy",
         )
+
+
+def _names_without_look_ups(loc: Loc, listener: Listener) -> Iterator[Finding]:
+    """Host names in the HAT while nobody looks names up."""
+    for index, group in enumerate(listener.host_access):
+        for number, text in enumerate(group.senders):
+            if isinstance(parse_sender(text), NameSender):
+                where = (*loc, "host_access", index, "senders", number)
+                text = "never matches: dns.reverse is false, so no host name is known"
+                yield Finding(
+                    where, text, "use addresses, or set dns.reverse", True, (where, ("dns", "reverse"))
+                )
+                break
 
 
 def _recipient_access(loc: Loc, listener: Listener, policies: dict[str, MailFlowPolicy]) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from gatepost.config.faults import problem_of
 from gatepost.config.locations import shown_path, without_wrappers
 from gatepost.config.model import Document
-from gatepost.config.yaml_text import MAX_BYTES, MAX_DEPTH, read_yaml, write_yaml
+from gatepost.config.yaml_text import MAX_BYTES, MAX_DEPTH, read_yaml
+from gatepost.config.yaml_write import write_yaml
 from gatepost.core.errors import ConfigurationError, Problem
 
 _OPENING = re.compile(r"[\[{\]}]|\"(?:[^\"\\]|\\.)*\"?", re.DOTALL)

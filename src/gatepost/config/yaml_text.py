@@ -1,19 +1,14 @@
-"""YAML as a plain value, and back: the subset that the configuration is written in.
+"""YAML to a plain value: the subset that the configuration is written in.
 
 YAML 1.2 with its core schema (YAML 1.2.2 §10.3): only `true` and `false` are truth values, so unquoted `off`, `no`
 and `yes` are words; dates are words too. There are no tags, anchors, aliases or second documents, and no key is
 given twice: each of these is a way to make a file mean something else than it shows, or to make it explode. The reader
 works on the parser's events with a stack of its own, so depth and size are bounded before anything is built.
-
-The writer makes the form of contract/gateway.yaml: short mappings and lists on one line. It quotes whatever could be
-read as anything but the same text.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -44,14 +39,6 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
-
-_PLAIN = re.compile(
-    r"[A-Za-z./][A-Za-z0-9._/@-]*(?: [A-Za-z0-9._/@-]+)*|(?!0[box])[0-9][0-9A-Za-z./-]*", re.ASCII | re.I
-)
-_WORDS_OF_OTHERS = frozenset(
-    {"y", "n", "yes", "no", "on", "true", "false", "null"}
-)  # quoted for YAML 1.1 readers
-_WIDTH = 120
 
 
 def read_yaml(text: bytes | str) -> object:
@@ -166,7 +153,7 @@ class _Builder:
         if self._stack and self._stack[-1].wants_key:
             self._key(event.value)
             return
-        self._put(_resolve(event.value) if event.implicit[0] else event.value)
+        self._put(resolve(event.value) if event.implicit[0] else event.value)
 
     def _key(self, text: str | None) -> None:
         frame = self._stack[-1]
@@ -211,7 +198,7 @@ class _Builder:
         return tuple(loc)
 
 
-def _resolve(text: str) -> object:
+def resolve(text: str) -> object:
     """A plain scalar by the core schema."""
     if text in _NULLS:
         return None
@@ -228,85 +215,3 @@ def _resolve(text: str) -> object:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
-
-
-def write_yaml(value: dict[str, Any]) -> str:
-    """A mapping of plain values as YAML that `read_yaml` reads to the same value."""
-    lines: list[str] = []
-    for key, item in value.items():
-        block = list(_entry(_scalar(key) + ":", item, 0))
-        if lines and (len(block) > 1 or lines[-1].startswith(" ")):
-            lines.append("")
-        lines.extend(block)
-    return "\n".join(lines) + "\n" if lines else "{}\n"
-
-
-def _entry(head: str, item: object, indent: int) -> Iterator[str]:
-    """`head` and its value, on one line where it is short and flat."""
-    pad = "  " * indent
-    flow = _flow(item, _WIDTH - len(pad) - len(head) - 1)
-    if flow is not None:
-        yield f"{pad}{head} {flow}"
-    elif isinstance(item, dict):
-        yield pad + head
-        for key, inner in item.items():
-            yield from _entry(_scalar(key) + ":", inner, indent + 1)
-    elif isinstance(item, list):
-        yield pad + head
-        for inner in item:
-            yield from _item(inner, indent + 1)
-
-
-def _item(item: object, indent: int) -> Iterator[str]:
-    """One element of a list."""
-    pad = "  " * indent
-    flow = _flow(item, _WIDTH - len(pad) - 2)
-    if flow is not None:
-        yield f"{pad}- {flow}"
-    elif isinstance(item, dict):
-        lead = pad + "- "
-        for key, inner in item.items():
-            rows = list(_entry(_scalar(key) + ":", inner, indent + 1))
-            rows[0] = lead + rows[0].lstrip(" ")
-            lead = pad + "  "
-            yield from rows
-    elif isinstance(item, list):
-        yield pad + "-"
-        for inner in item:
-            yield from _item(inner, indent + 1)
-
-
-def _flow(item: object, room: int) -> str | None:
-    """The one-line form; None when it is too long, or a list or mapping that holds larger things."""
-    if isinstance(item, dict):
-        if any(isinstance(inner, dict) for inner in item.values()) and len(item) > 1:
-            return None
-        parts = []
-        for key, inner in item.items():
-            text = _flow(inner, room)
-            if text is None:
-                return None
-            parts.append(f"{_scalar(key)}: {text}")
-        line = "{" + ", ".join(parts) + "}"
-    elif isinstance(item, list):
-        if any(isinstance(inner, (dict, list)) for inner in item) or len(item) > room:
-            return None
-        line = "[" + ", ".join(_scalar(inner) for inner in item) + "]"
-    else:
-        return _scalar(item)
-    return line if len(line) <= room else None
-
-
-def _scalar(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        plain = (
-            _PLAIN.fullmatch(value)
-            and value.lower() not in _WORDS_OF_OTHERS
-            and isinstance(_resolve(value), str)
-        )
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return repr(value)
