@@ -26,15 +26,17 @@ def safe(text: str) -> str:
     """`text` for the middle of a line: what cannot be printed becomes `\\x…` or `\\u…`, and it is cut when over-long."""
     if len(text) > MAX_TEXT:
         text = text[:MAX_TEXT] + "..."
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if text.isprintable() else _printable(text)
 
 
 def quoted(text: str, quote: str = "'") -> str:
     """`text` in quotes, which it cannot leave."""
     text = safe(text)
     return f"{quote}{_backslashed(text, quote) if quote in text else text}{quote}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _escape(char: str) -> str:
@@ -243,9 +245,10 @@ class MailLogFormat:
             self._turn(int(event.at))
         head = self._heads[level]
         row = _RENDERERS[type(event)](event)
+        # Looked at once more as a whole, so that no field can be forgotten.
         if type(row) is str:
-            return f"{head}{row}\n"
-        return "".join([f"{head}{text}\n" for text in row])
+            return f"{head}{row}\n" if row.isprintable() else f"{head}{_printable(row)}\n"
+        return "".join([f"{head}{text if text.isprintable() else _printable(text)}\n" for text in row])
 
     def head(self, at: float) -> bytes:
         """What a new file begins with."""
