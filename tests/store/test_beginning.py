@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from gatepost.config.check import check
+from gatepost.config.load import load_plain
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.beginning import Beginning, begin, take_first_passphrase
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
+from gatepost.store.payload import open_payload, used_profiles, version_payload
 from gatepost.store.secrets import MasterKey, read_master_key
 from gatepost.store.users import hash_passphrase, new_passphrase, verify_passphrase
 
@@ -71,3 +75,17 @@ def test_pass_phrases_differ_and_only_the_right_one_is_taken() -> None:
     assert verify_passphrase(hashed, one)
     assert not verify_passphrase(hashed, two)
     assert not verify_passphrase("no hash", one)
+
+
+def test_the_defaults_are_a_sound_configuration_with_a_certificate_of_their_own(home: Home) -> None:
+    store, key = ConfigStore.open(home.config_db), read_master_key(home, {})
+    begin(home, store, key, 1_800_000_000.0)
+    version = store.latest()
+    assert version is not None
+    document = load_plain(version.content.document)
+    assert not [problem for problem in check(document, {"Demo"}, date(2027, 1, 1)) if not problem.warning]
+    assert used_profiles(version.content.document) == {"Demo"}
+    payload = open_payload(version_payload(store, version), key, {"Demo"})
+    demo = payload["profiles"]["Demo"]
+    assert "BEGIN CERTIFICATE" in demo["certificate_pem"]
+    assert "PRIVATE KEY" in demo["key_pem"]

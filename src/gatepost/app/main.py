@@ -85,9 +85,14 @@ def _role(role: str, arguments: Sequence[str]) -> int:
         from gatepost.app.worker_main import run_worker
 
         return run_worker(channel, descriptors, parent, Worker)
-    from gatepost.app.desk import run_desk
-    from gatepost.control.ops import build
+    from importlib import import_module
+    from importlib.util import find_spec
 
+    from gatepost.app.desk import run_desk, status_only
+
+    build = status_only
+    if find_spec("gatepost.control.ops") is not None:
+        build = import_module("gatepost.control.ops").build
     return run_desk(channel, descriptors, parent, build)
 
 

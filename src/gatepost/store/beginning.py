@@ -7,11 +7,13 @@ version 1; in clear it exists only in an envelope beside the master key, until `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gatepost.core.errors import ConfigurationError
 from gatepost.store.config_store import CHECK_NAME, ConfigStore, Content, StaleBase, StoredProfile
 from gatepost.store.home import Home, create_once
 from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
@@ -19,6 +21,7 @@ from gatepost.store.users import hash_passphrase, new_passphrase
 
 AUTHOR = "gatepost"
 DEMO = "Demo"
+DEMO_DAYS = 3650
 ADMINISTRATOR = "admin"
 _PASSPHRASE_NAME = "first pass-phrase/"
 
@@ -62,6 +65,29 @@ def begin(home: Home, store: ConfigStore, key: MasterKey, now: float, first: Beg
     content = Content(first.document, {DEMO: revision}, "", {ADMINISTRATOR: hash_passphrase(passphrase)})
     with suppress(StaleBase):
         store.commit(0, content, AUTHOR, "first start", now)
+
+
+def _defaults(now: float) -> Beginning:
+    """The default document under this machine's name, and a demo certificate made for this installation."""
+    # A home begins once: other commands need not load these.
+    from gatepost.config.defaults import default_document
+    from gatepost.config.load import to_plain
+    from gatepost.pki.keys import KeyKind, generate
+    from gatepost.pki.profile import Origin, make_profile
+    from gatepost.pki.selfsigned import SubjectFields, make_self_signed
+
+    try:
+        hostname = os.uname().nodename
+        document = default_document(hostname)
+    except ConfigurationError:
+        hostname = "localhost"
+        document = default_document(hostname)
+    subject = SubjectFields(hostname, organization="Gatepost", unit="demo certificate, not to be verified")
+    made = make_self_signed(subject, (), DEMO_DAYS, generate(KeyKind.P256), now)
+    profile = make_profile(DEMO, made.certificate, made.key, origin=Origin.DEMO, created=now)
+    return Beginning(
+        to_plain(document), profile.certificate_pem, profile.document(), profile.private_key_pem().reveal()
+    )
 
 
 def take_first_passphrase(home: Home, key: MasterKey) -> str:
