@@ -36,15 +36,16 @@ MIGRATIONS: tuple[str, ...] = (
 BATCH_STATEMENTS = 256 * 2 + 32  # an INSERT and an upsert for every batch size, and the rest
 
 
-def connect(path: Path, vfs: str = "") -> apsw.Connection:
-    """The one connection of a shard, before its version is known. Raises apsw.Error.
+def connect(path: Path, vfs: str = "", patience: float = 2.0) -> apsw.Connection:
+    """The one connection of a shard, before its version is known. Raises apsw.Error, after `patience` seconds
+    apsw.BusyError when another program has the file open.
 
     Exclusive locking: nobody else may open the file while we do, and the WAL index lives in our memory, so there is no
     shared-memory file and no lock call on each transaction. Checkpoints are the writer's, hence no automatic ones.
     """
     connection = apsw.Connection(str(path), vfs=vfs or None, statementcachesize=BATCH_STATEMENTS)
     try:
-        connection.set_busy_timeout(2000)
+        connection.set_busy_timeout(int(patience * 1000))
         connection.pragma("locking_mode", "exclusive")
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")

@@ -58,7 +58,7 @@ def open_shard(root: Path, number: int, boot: str, settings: SpoolSettings, file
         undo.callback(os.close, lock)
         path = directory / schema.DATABASE
         try:
-            connection = schema.connect(path, settings.vfs)
+            connection = schema.connect(path, settings.vfs, settings.lock_wait)
             undo.callback(connection.close, True)
             _refuse_lost_database(connection, directory, number)
             _check(connection, path, settings.check_limit)

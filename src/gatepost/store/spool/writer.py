@@ -83,6 +83,7 @@ class Writer:
         self._reads: deque[tuple[int, Callable[[object], None]]] = deque()
         self._kept: list[Pending] = []  # marks that a full disk refused, first in the next batch
         self._kept_until = 0.0
+        self._in_hand: list[Pending] = []  # taken and not reported yet
         self._last_urgent = 0
         self._log = WriteAheadLog(connection, settings, self.fail)
         self.failed = ""
@@ -147,25 +148,34 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 (the thread's outermost frame: nobody may wait for ever)
             self.fail(f"internal error: {error!r}")
             self._post(self._reports.died, error)
+            self._refuse(self._in_hand, SpoolFailed(self.failed))
             self._outlive()
 
     def _outlive(self) -> None:
-        """After a bug: refuse what comes until the stop, so that no session waits for ever."""
-        while not self._stopping:
-            self._refuse(self._take(), SpoolFailed(self.failed))
-            try:
-                self._bell.get(timeout=0.1)
-            except Empty:
-                pass
-        self._refuse(self._take(), SpoolFailed(self.failed))
+        """After a bug: refuse what comes until the stop, so that nobody waits for ever."""
+        refusal = SpoolFailed(self.failed)
+        stopping = False
+        while not stopping:
+            stopping = self._stopping
+            while batch := self._take():
+                self._refuse(batch, refusal)
+            while self._reads:
+                self._post(self._reads.popleft()[1], refusal)
+            if not stopping:
+                try:
+                    self._bell.get(timeout=0.1)
+                except Empty:
+                    pass
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close(True)
 
     def _turn(self) -> None:
         while self._reads:
             self._read(*self._reads.popleft())
-        batch = self._take()
+        self._in_hand = batch = self._take()
         if batch:
             self._commit(batch)
+            self._in_hand = []
             if not self.failed:
                 self._log.checkpoint_when_due()
 
