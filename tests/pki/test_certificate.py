@@ -1,0 +1,94 @@
+"""One certificate read once: texts that are safe to show, and damage that shows at once."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.fakes.ca import TestAuthority, self_signed
+
+from gatepost.pki.certificate import describe, read_certificate, signed_by
+from gatepost.pki.errors import MalformedCertificate
+from gatepost.pki.text import printable
+
+AT = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
+CA = TestAuthority("Example CA", at=AT)
+ISSUED = CA.issue(["mx.partner.example"])
+
+
+def test_what_a_certificate_says() -> None:
+    read = read_certificate(ISSUED.chain_der[0])
+    assert (read.subject, read.issuer) == ("CN=mx.partner.example", "CN=Example CA")
+    assert read.fingerprint == hashlib.sha256(ISSUED.chain_der[0]).hexdigest()
+    assert read.not_after == (AT + datetime.timedelta(days=90)).timestamp()
+    assert (read.is_ca, read.self_issued, read.self_signed) == (False, False, False)
+    assert read == read_certificate(ISSUED.chain_der[0])
+    assert read.pem == ISSUED.leaf_pem
+    described = read.described()
+    assert described == describe(ISSUED.chain_der[0])
+    assert described.names == ("DNS:mx.partner.example",)
+
+
+def test_self_signed_is_proved_by_the_signature() -> None:
+    own = read_certificate(self_signed(["mx.example"], at=AT).chain_der[0])
+    assert own.self_signed
+    same_name = TestAuthority("Example CA", at=AT, parent=CA)
+    looks_like = read_certificate(same_name.certificate.public_bytes(Encoding.DER))
+    assert looks_like.self_issued
+    assert not looks_like.self_signed
+    assert signed_by(same_name.certificate, CA.certificate)
+    assert not signed_by(CA.certificate, same_name.certificate)
+
+
+def test_names_that_differ_in_case_and_blanks_are_one_issuer() -> None:
+    upper = read_certificate(TestAuthority("EXAMPLE  CA", at=AT).certificate.public_bytes(Encoding.DER))
+    assert upper.subject_key == read_certificate(CA.root_der).subject_key
+
+
+@pytest.mark.parametrize("name", ["a\r\nICID 1 close", "a\0b", "\x1b]0;x\x07", "%s%n", "\u202egnp", "x" * 60])
+def test_hostile_subjects_become_one_printable_line(name: str) -> None:
+    described = describe(CA.issue(["mx.example"], common_name=name).chain_der[0])
+    assert described.subject.isprintable()
+    assert described.subject.startswith("CN=")
+
+
+def test_long_text_is_cut() -> None:
+    assert len(printable("x" * 10_000)) == 501
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 100, 200, 300])
+def test_truncated_certificates_are_malformed(cut: int) -> None:
+    with pytest.raises(MalformedCertificate):
+        read_certificate(ISSUED.chain_der[0][:cut])
+    assert describe(ISSUED.chain_der[0][:cut]).subject == "(unreadable)"
+
+
+@pytest.mark.parametrize("oid", ["2.5.29.17", "2.5.29.19", "2.5.29.15", "2.5.29.37", "2.5.29.30"])
+def test_a_damaged_extension_refuses_the_certificate(oid: str) -> None:
+    damaged = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x30\x99nonsense")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(CA.certificate.subject)
+        .issuer_name(CA.certificate.subject)
+        .public_key(CA.key.public_key())
+        .serial_number(1)
+        .not_valid_before(AT)
+        .not_valid_after(AT + datetime.timedelta(days=1))
+        .add_extension(damaged, critical=False)
+    )
+    der = builder.sign(CA.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    with pytest.raises(MalformedCertificate):
+        read_certificate(der)
+
+
+def test_a_serial_that_is_not_positive_is_read_without_a_warning() -> None:
+    der = bytearray(ISSUED.chain_der[0])
+    serial = ISSUED.leaf.serial_number
+    raw = serial.to_bytes((serial.bit_length() + 8) // 8, "big")
+    at = bytes(der).index(raw)
+    der[at] |= 0x80
+    assert read_certificate(bytes(der)).subject == "CN=mx.partner.example"
