@@ -16,8 +16,7 @@ never looked at; what was said in clear is forgotten when TLS starts, so that on
 Pipelining (RFC 2920): MAIL, RCPTs and DATA go in one group. Groups are bounded in commands and octets
 so that neither side's TCP buffers can fill while both write (§3.1); DATA goes with the last. A DATA
 that is answered 354 although nobody was accepted is ended with a lone dot.
-
-Misuse (an order at the wrong time) is our bug and raises `OutOfTurn`.
+An order at the wrong time is our bug and raises `OutOfTurn`.
 """
 
 from __future__ import annotations
