@@ -61,6 +61,7 @@ CHANGED = Reply(421, "4.3.2", ("The configuration changed, please connect again"
 TOO_MANY = Reply(421, "4.7.0", ("Too many connections from your address, please try again later",))
 BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
 TIMEOUT = Reply(421, "4.4.2", ("Timeout, closing connection",))
+TOO_LONG = Reply(421, "4.4.2", ("This connection has lasted long enough, please connect again",))
 NO_TLS_NOW = Reply(454, "4.7.0", ("TLS not available, please try again later",))
 REFUSED_GRACE = 30.0  # seconds for a refused sender to say QUIT
 
@@ -88,6 +89,11 @@ class Session:
         self._task = asyncio.current_task()
         self._stopping = False
         self._quit = False
+        self._peer_gone = False
+        timeouts = self.rules.timeouts
+        self._patience: float = timeouts.command
+        lasts = float("inf") if timeouts.session is None else timeouts.session
+        self._ends = services.clock.monotonic() + lasts
 
     # --- the whole of it -----------------------------------------------------------------------
 
@@ -256,7 +262,7 @@ class Session:
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:
-            self.stream.set_deadline(REFUSED_GRACE)
+            self._patience = REFUSED_GRACE
             return admission.refusal.reply()
         return Reply(220, "", (f"{self.rules.hostname} {admission.banner}",))
 
@@ -267,6 +273,7 @@ class Session:
         engine, stream = self.engine, self.stream
         assert engine is not None
         handlers = self._handlers()
+        clock, times = self.services.clock.monotonic, self.rules.timeouts
         while True:
             event = engine.next_event()
             if event is not None:
@@ -283,21 +290,18 @@ class Session:
             if self._stopping and not engine.in_message:
                 self._farewell()
                 return False
+            if self._peer_gone:
+                return not self._quit
+            if clock() > self._ends:
+                stream.write(TOO_LONG.encode())
+                return False
+            stream.set_deadline(times.data if engine.in_message else self._patience)
             data = await stream.read()
             if data:
                 engine.receive(data)
-            elif self._eof():
-                return not self._quit
-
-    def _eof(self) -> bool:
-        """The peer closed. What it sent before is worked off first; True when nothing is left."""
-        assert self.engine is not None
-        if self._quit:
-            return True
-        self.engine.peer_closed()
-        self._quit = False
-        event = self.engine.next_event()
-        return event is None
+            else:
+                self._peer_gone = True  # what it sent before is worked off once more
+                engine.peer_closed()
 
     def _handlers(self) -> dict[type[ServerEvent], Handler]:
         self.reception = reception = Reception(self)

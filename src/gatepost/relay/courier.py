@@ -86,7 +86,7 @@ class Couriers:
             return None
         connection = same[-1]
         self._unpool(connection)
-        self.scheduler.idle_ended(connection)
+        self.scheduler.idle_moved(connection)
         return connection
 
     def _sweep(self) -> None:
@@ -95,8 +95,9 @@ class Couriers:
         now = self._services.clock.monotonic()
         for same in list(self._pool.values()):
             for connection in list(same):
+                idle_for = connection.runtime.document.delivery.timeouts.idle
                 if (
-                    now - connection.idle_since > connection.runtime.document.delivery.timeouts.idle
+                    now - connection.idle_since > idle_for
                     or connection.stream.unread
                     or connection.runtime is not self._services.runtime
                     or self.scheduler.wanted_elsewhere(connection.destination)
@@ -106,13 +107,17 @@ class Couriers:
             self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
     def _drop_idle(self, connection: Connection) -> None:
+        """Close an idle connection in the background: nobody waits for a peer that takes its time."""
         self._unpool(connection)
-        self.scheduler.idle_ended(connection)
-        self.dispose(connection)
+        self.scheduler.idle_closing(connection)
+        self._closing.spawn(self._close(connection))
 
-    def dispose(self, connection: Connection) -> None:
-        """Say QUIT in the background: nobody waits for a peer that takes its time."""
-        self._closing.spawn(connection.close())
+    async def _close(self, connection: Connection) -> None:
+        destination = connection.destination
+        try:
+            await connection.close()
+        finally:
+            self.scheduler.closed(destination)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -159,8 +164,7 @@ class _Courier:
 
     def cut(self) -> None:
         """The task was cancelled: what was not answered stays queued, as if it had not been tried."""
-        if self._connection is not None:
-            self._connection.abort()
+        self._part_at_once()
 
     async def work(self) -> Connection | None:
         """Deliver until nothing is ready; returns a connection worth keeping, or None."""
@@ -170,13 +174,22 @@ class _Courier:
             except Exception as error:  # noqa: BLE001 - the named boundary: a bug defers, it never loses mail
                 await self._bug(self._due, error)
             if self._connection is not None and not self._keeps(self._connection):
-                self._couriers.dispose(self._connection)
-                self._connection = None
+                await self._part()
             self._due = None if self._stopping else self._destination.take()
-        if self._connection is not None and self._stopping:
-            self._couriers.dispose(self._connection)
-            self._connection = None
+        if self._stopping:
+            await self._part()
         return self._connection
+
+    async def _part(self) -> None:
+        """Close the connection at hand, and wait for it: its place counts until the peer saw it go."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _part_at_once(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
 
     def _keeps(self, connection: Connection) -> bool:
         """Whether the connection may take another message, or wait for one."""
@@ -189,9 +202,7 @@ class _Courier:
 
     async def _bug(self, due: Due, error: Exception) -> None:
         reference = self._services.on_bug(f"delivering MID {due.message.mid}", error)
-        if self._connection is not None:
-            self._connection.abort()
-            self._connection = None
+        self._part_at_once()
         text = f"internal error, reference {reference}"
         await self._couriers.settler.settle(due, failed(due, Failure(Stage.SYSTEM, False, (text,))))
 
@@ -206,7 +217,7 @@ class _Courier:
             if outcome is None:
                 outcome = await self._on_new(due)
         except BodyDamaged as damage:
-            self._connection = None
+            self._part_at_once()
             self._services.journal.emit(
                 SpoolProblem(self._services.clock.now(), due.message.shard, str(damage), due.message.mid)
             )
@@ -222,14 +233,12 @@ class _Courier:
         if connection is None:
             return None
         if not connection.fits(due, self._destination, _broken_attempts(due)):
-            self._couriers.dispose(connection)
-            self._connection = None
+            await self._part()
             return None
         try:
             return await connection.send(due)
         except Stale:
-            connection.abort()
-            self._connection = None
+            self._part_at_once()
             return None
 
     async def _on_new(self, due: Due) -> Outcome:
@@ -240,28 +249,32 @@ class _Courier:
         except Unresolved as error:
             return await self._all_fail(due, failed(due, error.failure))
         clear_allowed = True
-        last = HopFailed(Failure(Stage.HOST, False, ("no host to deliver to",)), 0)
+        last = failed(due, Failure(Stage.HOST, False, ("no host to deliver to",)))
         for hop in hops:
+            await self._part()
             try:
-                connection = await self._connect(runtime, hop, due, clear_allowed)
+                outcome = await self._on_hop(runtime, hop, due, clear_allowed)
             except HopFailed as error:
                 clear_allowed = clear_allowed and not error.handshake_broken
-                last = error
+                last = failed(due, error.failure, error.dcid)
                 continue
-            self._connection = connection
-            outcome = await self._first(connection, due)
-            if outcome is not None:
+            if not outcome.elsewhere:
                 return outcome
-        return await self._all_fail(due, failed(due, last.failure, last.dcid))
+            last = outcome
+        return await self._all_fail(due, last)
 
-    async def _first(self, connection: Connection, due: Due) -> Outcome | None:
-        """The first message on a connection; None when a borrowed one was dead."""
-        try:
-            return await connection.send(due)
-        except Stale:
-            connection.abort()
-            self._connection = None
-            return None
+    async def _on_hop(self, runtime: Runtime, hop: Hop, due: Due, clear_allowed: bool) -> Outcome:
+        """Try one address: on an idle connection of another destination, or on a new one. Raises HopFailed."""
+        opener = Opener(self._services, runtime, self._destination, self._rule(), hop)
+        broken = _broken_attempts(due)
+        self._connection = self._couriers.borrow(
+            opener.key(clear_allowed=clear_allowed, broken_attempts=broken)
+        )
+        outcome = await self._on_hand(due)
+        if outcome is not None:
+            return outcome
+        self._connection = await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)
+        return await self._connection.send(due)
 
     async def _hops(self, runtime: Runtime) -> list[Hop]:
         destination, now = self._destination, self._services.clock.monotonic()
@@ -271,16 +284,6 @@ class _Courier:
         destination.hops_of = runtime
         destination.hops_until = now + ROUTE_AGE
         return destination.hops
-
-    async def _connect(self, runtime: Runtime, hop: Hop, due: Due, clear_allowed: bool) -> Connection:
-        opener = Opener(self._services, runtime, self._destination, self._rule(), hop)
-        broken = _broken_attempts(due)
-        idle = self._couriers.borrow(opener.key(clear_allowed=clear_allowed, broken_attempts=broken))
-        if idle is not None:
-            if idle.fits(due, self._destination, broken):
-                return idle
-            self._couriers.dispose(idle)
-        return await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)
 
     async def _all_fail(self, due: Due, outcome: Outcome) -> Outcome:
         """The destination is out of reach: all that stands ready there shares the failure."""

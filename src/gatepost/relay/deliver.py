@@ -205,10 +205,12 @@ class Connection:
             return self._answered(due, envelope, final.reply)
         except ConnectionBroken as broken:
             self.usable = False
-            if not fresh and not answered and broken.reply is None:
+            if not fresh and not answered:
                 raise Stale from None
             self._report(broken)
-            return failed(due, broken.failure(str(self.hop)), self.dcid)
+            outcome = failed(due, broken.failure(str(self.hop)), self.dcid)
+            outcome.elsewhere = not self.dot_sent
+            return outcome
         except UnsendableText as error:
             return failed(due, Failure(Stage.ADDRESS, True, (str(error),)), self.dcid)
 

@@ -21,6 +21,8 @@ class Due:
     message: StoredMessage
     domain: str
     rids: list[int]
+    taken: bool = False  # a courier has it
+    withdrawn: bool = False  # an administrator took it out of the ready queue
 
     @property
     def attempts(self) -> int:
@@ -90,8 +92,8 @@ def failure_from_reply(stage: Stage, reply: Reply, remote: str) -> Failure:
 class Outcome:
     """One attempt's result. Every rid of the Due is either in `delivered` or a key of `failures`.
 
-    `untried` says that nothing of it was the message's or the peer's doing (a stop, a stale
-    connection): no attempt is counted. `dsn_passed_on` says that the peer took over RFC 3461's duties.
+    `elsewhere` says that the session broke before the peer could own the message, so that another
+    host may be tried at once. `dsn_passed_on` says that the peer took over RFC 3461's duties.
     """
 
     dcid: int
@@ -100,6 +102,7 @@ class Outcome:
     failures: dict[int, Failure] = field(default_factory=dict)
     tls: dict[str, Any] | None = None
     remote: str = ""
+    elsewhere: bool = False
     dsn_passed_on: bool = False
 
 

@@ -38,7 +38,6 @@ from gatepost.wire.smtp_server import (
     Aborted,
     Body,
     BodyEnd,
-    BodyStarted,
     ChunkDone,
     Data,
     Mail,
@@ -88,7 +87,6 @@ class Reception:
         return {
             Rcpt: self._rcpt,
             Data: self._data,
-            BodyStarted: self._body_started,
             Body: self._piece,
             ChunkDone: self._chunk_done,
             BodyEnd: self._body_end,
@@ -194,9 +192,6 @@ class Reception:
 
     # --- the body ----------------------------------------------------------------------------
 
-    def _body_started(self, event: BodyStarted) -> None:
-        self._session.stream.set_deadline(self._session.rules.timeouts.data)
-
     def _piece(self, event: Body) -> Awaitable[None] | None:
         """Octets of the message. Returns something to await when the disk is behind."""
         if self._refusal is not None:
@@ -292,7 +287,6 @@ class Reception:
         else:
             engine.answer(Reply(250, "2.0.0", (f"Ok: queued as {self._mid}",)))
             self._forget()
-        session.stream.set_deadline(session.rules.timeouts.command)
 
     async def _keep(self) -> Refusal | None:
         session, mail, facts, body = self._session, self._mail, self._facts, self._body

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gatepost.policy.tls_out import DestinationRule
@@ -39,11 +39,12 @@ STARVED_RETRY = 0.1  # seconds between looks when other workers hold all of a de
 class Destination:
     """One recipient domain: its ready queue, its couriers, and its idle connections.
 
-    Each courier and each idle connection holds one claim on the destination's connection limit.
+    Each courier, and each connection that is idle or closing, holds one claim on the destination's connection limit.
     """
 
     __slots__ = (
         "active",
+        "closing",
         "domain",
         "hops",
         "hops_of",
@@ -60,6 +61,7 @@ class Destination:
         self.ready: deque[Due] = deque()
         self.idle: list[Connection] = []
         self.active = 0
+        self.closing = 0
         self.starved: asyncio.TimerHandle | None = None
         self.rule: DestinationRule | None = None
         self.rule_of: Runtime | None = None
@@ -68,12 +70,18 @@ class Destination:
         self.hops_until = 0.0
 
     def take(self) -> Due | None:
-        return self.ready.popleft() if self.ready else None
+        """The next due; those that were withdrawn meanwhile are passed over."""
+        while self.ready:
+            due = self.ready.popleft()
+            if not due.withdrawn:
+                due.taken = True
+                return due
+        return None
 
     @property
     def quiet(self) -> bool:
         """Nothing is known or held of this destination that is worth keeping."""
-        return not (self.ready or self.idle or self.active or self.starved)
+        return not (self.ready or self.idle or self.active or self.closing or self.starved)
 
 
 StartCourier = Callable[[Destination, Due, "Connection | None"], None]
@@ -91,7 +99,7 @@ class Scheduler:
         self._waiting: list[tuple[float, int, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._out: dict[int, int] = {}  # mid -> dues with couriers or in ready queues
+        self._out: dict[int, list[Due]] = {}  # mid -> dues with couriers or in ready queues
         self._suspects: deque[StoredMessage] = deque()
         self._suspect: StoredMessage | None = None
         self.stopping = False
@@ -136,11 +144,12 @@ class Scheduler:
             heapq.heappush(self._waiting, (at, message.mid, domain))
             self._arm()
             return
-        self._out[message.mid] = self._out.get(message.mid, 0) + 1
+        due = Due(message, domain, rids)
+        self._out.setdefault(message.mid, []).append(due)
         destination = self.destinations.get(domain)
         if destination is None:
             destination = self.destinations[domain] = Destination(domain)
-        destination.ready.append(Due(message, domain, rids))
+        destination.ready.append(due)
         self.pump(destination)
 
     # --- time --------------------------------------------------------------------------------
@@ -178,18 +187,8 @@ class Scheduler:
             and progress.next_attempt <= now
             and message.envelope.recipients[rid].address.domain == domain
         ]
-        if rids and not self._is_out(message, rids):
+        if rids and not any(due.domain == domain for due in self._out.get(mid, ())):
             self._enlist(message, domain, rids)
-
-    def _is_out(self, message: StoredMessage, rids: Iterable[int]) -> bool:
-        """Whether some of these recipients already stand in a ready queue or with a courier."""
-        if message.mid not in self._out:
-            return False
-        domain = message.envelope.recipients[next(iter(rids))].address.domain
-        destination = self.destinations.get(domain)
-        if destination is None:
-            return False
-        return destination.active > 0 or any(due.message is message for due in destination.ready)
 
     # --- couriers ----------------------------------------------------------------------------
 
@@ -212,13 +211,19 @@ class Scheduler:
             if connection is None and not self._claim(destination):
                 return
             destination.active += 1
-            self._start_courier(destination, destination.ready.popleft(), connection)
+            due = destination.take()
+            if due is None:
+                self.courier_ended(destination, connection)
+                return
+            self._start_courier(destination, due, connection)
 
     def _claim(self, destination: Destination) -> bool:
         """One of the destination's connections, counted over all workers."""
         limits = self._services.limits
         limit = self.rule(destination).max_connections
-        if destination.active < limit and limits.acquire(Kind.DESTINATION, destination.domain, limit):
+        if destination.active + destination.closing < limit and limits.acquire(
+            Kind.DESTINATION, destination.domain, limit
+        ):
             total = bound(self._services.runtime.document.delivery.max_connections)
             if limits.acquire(Kind.DELIVERY, ALL, total):
                 return True
@@ -256,8 +261,20 @@ class Scheduler:
         self.pump(destination)
         self._forget(destination)
 
-    def idle_ended(self, connection: Connection) -> None:
-        """An idle connection was closed, or goes to another destination: its claim is free."""
+    def idle_closing(self, connection: Connection) -> None:
+        """An idle connection is being closed; its claim stays until `closed`, for the peer still sees it."""
+        connection.destination.idle.remove(connection)
+        connection.destination.closing += 1
+
+    def closed(self, destination: Destination) -> None:
+        """A connection that was closing is gone."""
+        destination.closing -= 1
+        self._unclaim(destination)
+        self.pump(destination)
+        self._forget(destination)
+
+    def idle_moved(self, connection: Connection) -> None:
+        """An idle connection goes to another destination, which has a claim of its own."""
         destination = connection.destination
         destination.idle.remove(connection)
         self._unclaim(destination)
@@ -272,46 +289,38 @@ class Scheduler:
     def settled(self, due: Due) -> None:
         """A courier is done with a due; its message's progress says what became of it."""
         message = due.message
-        self._landed(message)
+        self._landed(due)
         if all(progress.state is not RecipientState.WAITING for progress in message.progress):
             self.messages.pop(message.mid, None)
         elif not message.held:
             rids = [rid for rid in due.rids if message.progress[rid].state is RecipientState.WAITING]
             if rids:
                 self._enlist(message, due.domain, rids)
-        if self._suspect is message and message.mid not in self._out:
-            self._suspect = None
-            self._next_suspect()
 
-    def give_back(self, due: Due) -> None:
-        """A due that was taken but not tried (the connection was stale, the gateway stops)."""
-        destination = self.destinations.get(due.domain)
-        if destination is None:
-            destination = self.destinations[due.domain] = Destination(due.domain)
-        destination.ready.appendleft(due)
-
-    def _landed(self, message: StoredMessage) -> None:
-        left = self._out.get(message.mid, 1) - 1
-        if left:
-            self._out[message.mid] = left
-        else:
+    def _landed(self, due: Due) -> None:
+        """A due is no longer out; when it was the last one of a suspect, the next suspect may go."""
+        message = due.message
+        left = self._out.get(message.mid, [])
+        if due in left:
+            left.remove(due)
+        if not left:
             self._out.pop(message.mid, None)
+            if self._suspect is message:
+                self._suspect = None
+                self._next_suspect()
 
     # --- the administrator -------------------------------------------------------------------
 
     def in_flight(self, message: StoredMessage) -> bool:
         """True while a courier has recipients of this message (ready ones do not count)."""
-        ready = sum(1 for d in self.destinations.values() for due in d.ready if due.message is message)
-        return self._out.get(message.mid, 0) > ready
+        return any(due.taken for due in self._out.get(message.mid, ()))
 
     def withdraw(self, message: StoredMessage) -> None:
         """Take the message out of all ready queues (it is being held, deleted or bounced)."""
-        for destination in self.destinations.values():
-            kept = [due for due in destination.ready if due.message is not message]
-            for _ in range(len(destination.ready) - len(kept)):
-                self._landed(message)
-            if len(kept) != len(destination.ready):
-                destination.ready = deque(kept)
+        for due in list(self._out.get(message.mid, ())):
+            if not due.taken:
+                due.withdrawn = True
+                self._landed(due)
 
     def retry(self, message: StoredMessage) -> None:
         """Try all waiting recipients now; the caller has seen that no courier has the message."""
