@@ -28,9 +28,11 @@ def free_port() -> int:
 class Running:
     """`gatepost start` as a process; everything waits for what it names, and no longer than it must."""
 
-    def __init__(self, root: Path, *, workers: int = 2, stop_seconds: float = 5.0, **environ: str) -> None:
+    def __init__(
+        self, root: Path, *, workers: int = 2, stop_seconds: float = 5.0, port: int = 0, **environ: str
+    ) -> None:
         self.home = Home(root)
-        self.port = free_port()
+        self.port = port or free_port()
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT, "start", str(root), str(self.port), str(workers), str(stop_seconds)],
             stdout=subprocess.PIPE,

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,14 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home")
     home.initialise({})
     return home
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A directory that other users can reach (pytest's own cannot be)."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 def mode(path: Path) -> int:
@@ -116,11 +126,8 @@ def test_a_killed_holder_leaves_no_lock(home: Home) -> None:
 
 
 @as_root
-def test_root_leaves_files_of_the_owner_only(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    home = Home(tmp_path / "home")
+def test_root_leaves_files_of_the_owner_only(public_path: Path) -> None:
+    home = Home(public_path / "home")
     home.root.mkdir()
     os.chown(home.root, OTHER, OTHER)
     home.initialise({})
@@ -133,14 +140,11 @@ def test_root_leaves_files_of_the_owner_only(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_new_home_goes_to_the_named_user(tmp_path: Path) -> None:
-    home = Home(tmp_path / "deep" / "home")
+def test_a_new_home_goes_to_the_named_user(public_path: Path) -> None:
+    home = Home(public_path / "deep" / "home")
     home.initialise({}, new_owner=Owner(0, 0, "root"))
     assert home.owner().uid == 0
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    given = Home(tmp_path / "given")
+    given = Home(public_path / "given")
     given.initialise({}, new_owner=Owner(OTHER, OTHER))
     assert given.owner() == Owner(OTHER, OTHER)
     assert given.master_key.stat().st_uid == OTHER

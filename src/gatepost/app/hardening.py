@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -155,6 +156,12 @@ def drop_privileges(home: Home, chosen: Privileges) -> None:
     os.setresgid(owner.gid, owner.gid, owner.gid)
     os.setresuid(owner.uid, owner.uid, owner.uid)
     keep_capabilities(1 << CAP_NET_BIND_SERVICE)
+    for path in (sys.executable, os.__file__, __file__):
+        if not os.access(path, os.R_OK):
+            raise OperatorError(
+                f"the user {owner.name or owner.uid}, to whom the home belongs, cannot read {path}",
+                "install Gatepost and its Python where that user can read them",
+            )
     if not os.access(home.root, os.R_OK | os.W_OK | os.X_OK) or not os.access(home.spool, os.W_OK | os.X_OK):
         raise OperatorError(
             f"the user {owner.name or owner.uid} cannot write in the home {home.root}",

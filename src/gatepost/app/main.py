@@ -21,7 +21,7 @@ def main() -> NoReturn:
     """The entry point of the console script."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ROLES:
-        sys.exit(_role(arguments[0], arguments[1:]))
+        sys.exit(run(arguments, _role))
     sys.exit(run(arguments, _commands))
 
 
@@ -58,12 +58,13 @@ def _log_bug(error: BaseException) -> str:
     from gatepost.store.home import Home
 
     home = Home.locate(_given_home(sys.argv[1:]), os.environ, os.geteuid())
-    if not home.logs.is_dir():
-        return f"{secrets.token_hex(4)} (no log: {type(error).__name__})"
-    with home.as_owner():
-        log = ProcessLog(home, SystemClock())
-        reference = log.bug("command", error)
-        log.close()
+    try:
+        with home.as_owner():
+            log = ProcessLog(home, SystemClock())
+            reference = log.bug("command", error)
+            log.close()
+    except OSError:
+        return f"{secrets.token_hex(4)} (there is no log to write it to: {type(error).__name__})"
     return reference
 
 
@@ -77,10 +78,10 @@ def _given_home(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _role(role: str, arguments: Sequence[str]) -> int:
+def _role(arguments: Sequence[str]) -> int:
     """Be a child of the supervisor; the arguments are its own and not for people."""
-    channel, descriptors, parent = role_arguments(arguments)
-    if role == "worker":
+    channel, descriptors, parent = role_arguments(arguments[1:])
+    if arguments[0] == "worker":
         from gatepost.app.worker import Worker
         from gatepost.app.worker_main import run_worker
 
