@@ -29,6 +29,7 @@ class Emit(Protocol):
 class Journal(Protocol):
     """The ordered stream of events, some of which may be seen only after a commit (architecture 5).
 
+    `blob`, where the caller has it already, is `core.codec.encode_events(events)`.
     `emit` logs an event as soon as everything before it is out. `hold` queues events that belong to
     one pending state change, at their place in the order, and returns a token; `release` lets them
     out after the commit, `discard` drops them when the change did not happen. `blob` is the encoded
