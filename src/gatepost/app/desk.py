@@ -197,6 +197,7 @@ class ControlServer:
         self._on_bug = on_bug
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     async def open(self) -> None:
         """Listen; a socket that a dead gateway left is replaced (the home's lock says that it is dead)."""
@@ -214,6 +215,7 @@ class ControlServer:
         """Stop listening, cut what is open, and take the socket away."""
         if self._server is None:
             return
+        self._closing = True
         self._server.close()
         for task in self._busy:
             task.cancel()
@@ -233,6 +235,9 @@ class ControlServer:
                 continue
         except (BadFrame, asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # whatever it was, it concerns this connection only
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
         finally:
             self._busy.discard(task)
             writer.close()
