@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 
 from gatepost.config.check_access import access_findings
@@ -77,28 +78,43 @@ def _listeners(document: Document, certificates: Collection[str]) -> Iterator[Fi
         yield from dangling((*loc, "interface"), "interface", item.interface, interfaces, ("interfaces",))
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """Something that wants a port; `loc` is where the port stands, `interface` the number of its interface."""
+
+    who: str
+    interface: int
+    address: str
+    port: int
+    loc: Loc
+
+
+def _services(document: Document) -> Iterator[_Service]:
+    places = {item.name: index for index, item in enumerate(document.interfaces)}
+    for index, item in enumerate(document.listeners):
+        if (place := places.get(item.interface)) is not None:
+            address = document.interfaces[place].address
+            yield _Service(f"listener {item.name}", place, address, item.port, ("listeners", index, "port"))
+    for index, interface in enumerate(document.interfaces):
+        for kind, settings in (("https", interface.https), ("ssh", interface.ssh)):
+            if settings is not None:
+                who, loc = f"{kind} of interface {interface.name}", ("interfaces", index, kind, "port")
+                yield _Service(who, index, interface.address, settings.port, loc)
+
+
 def _ports(document: Document) -> Iterator[Finding]:
     """Two services on one address and port. An unspecified address takes every address of its family."""
-    taken: list[tuple[str, int, str, Loc]] = []
-    loc: Loc
-    addresses = {item.name: item.address for item in document.interfaces}
-    for index, item in enumerate(document.listeners):
-        if item.interface in addresses:
-            loc = ("listeners", index, "port")
-            taken.append((addresses[item.interface], item.port, f"listener {item.name}", loc))
-    for index, interface in enumerate(document.interfaces):
-        for service, settings in (("https", interface.https), ("ssh", interface.ssh)):
-            if settings is not None:
-                loc = ("interfaces", index, service, "port")
-                taken.append(
-                    (interface.address, settings.port, f"{service} of interface {interface.name}", loc)
-                )
-    for place, (address, port, _, loc) in enumerate(taken):
-        for other_address, other_port, other, other_loc in taken[:place]:
-            if port == other_port and _overlap(address, other_address):
-                text = f"{_endpoint(address, port)} is already taken by {other}"
-                yield Finding(loc, text, "choose another port or interface", about=(loc, other_loc))
+    taken: list[_Service] = []
+    for service in _services(document):
+        for other in taken:
+            if service.port == other.port and _overlap(service.address, other.address):
+                about: tuple[Loc, ...] = (service.loc, other.loc)
+                if service.interface != other.interface:
+                    about += tuple(("interfaces", s.interface, "address") for s in (service, other))
+                text = f"{_endpoint(service.address, service.port)} is already taken by {other.who}"
+                yield Finding(service.loc, text, "choose another port or interface", about=about)
                 break
+        taken.append(service)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -87,16 +87,16 @@ def field_at(root: type[BaseModel], loc: Loc) -> tuple[type[BaseModel] | None, F
         if owner is None:
             return None, None
         field = next((f for name, f in owner.model_fields.items() if (f.alias or name) == step), None)
-        model = _inner_type(field.annotation, BaseModel) if field is not None else None
+        model = inner_type(field.annotation, BaseModel) if field is not None else None
     return owner, field
 
 
-def _inner_type(annotation: Any, base: type[Any]) -> Any:
+def inner_type(annotation: Any, base: type[Any]) -> Any:
     """The first class below `base` inside `tuple[X, ...]`, `X | None` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, base):
         return annotation
     for argument in typing.get_args(annotation):
-        if (found := _inner_type(argument, base)) is not None:
+        if (found := inner_type(argument, base)) is not None:
             return found
     return None
 
@@ -120,7 +120,7 @@ def problem_of(root: type[BaseModel], error: ErrorDetails, loc: Loc, path: str) 
 
 def _wrong_word(error: ErrorDetails, field: FieldInfo | None, path: str) -> Problem:
     words: list[str] = []
-    if field is not None and (enum := _inner_type(field.annotation, Enum)) is not None:
+    if field is not None and (enum := inner_type(field.annotation, Enum)) is not None:
         words = [str(member.value) for member in enum]
     near = near_name(error["input"], words) if isinstance(error["input"], str) else ""
     allowed = ", ".join(words)

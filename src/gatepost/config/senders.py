@@ -177,11 +177,12 @@ def _as_number(octets: list[int]) -> int:
 
 def _ipv6(text: str) -> tuple[Block, ...]:
     """The blocks of an IPv6 form: single, CIDR or range."""
+    first, dash, last = text.partition("-")
     try:
-        if "-" in text:
-            first, _, last = text.partition("-")
-            return _blocks(ipaddress.IPv6Address(first), ipaddress.IPv6Address(last))
-        network = ipaddress.IPv6Network(text)
+        if dash:
+            ends = ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
+        else:
+            network = ipaddress.IPv6Network(text)
     except ValueError as error:
         if "host bits" in str(error):
             proper = ipaddress.IPv6Network(text, strict=False)
@@ -191,7 +192,7 @@ def _ipv6(text: str) -> tuple[Block, ...]:
         raise Fault(
             "is not an IPv6 address, range or network", "for example 2001:db8::1, 2001:db8::/32"
         ) from None
-    return (_block(network),)
+    return _blocks(*ends) if dash else (_block(network),)
 
 
 def _blocks(
