@@ -7,7 +7,7 @@ relay (C29) is decided here:
   ours, because the server behind us might follow it; only a row for exactly that mailbox lets it through;
 - domains are compared as lower-case A-labels without trailing dot, literals by the address that they mean.
 
-`postmaster` without a domain is always taken (RFC 5321 §4.5.1).
+`postmaster` without a domain is always taken, whatever the rows say (RFC 5321 §4.5.1).
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Rat:
 
     def decide(self, recipient: Address) -> RatDecision:
         """May mail for this recipient come in?"""
+        if not recipient.domain and comparable_local(recipient.local) == "postmaster":
+            return ACCEPTED_POSTMASTER
         row = self._table.find(recipient)
         if row is None:
-            if not recipient.domain and comparable_local(recipient.local) == "postmaster":
-                return ACCEPTED_POSTMASTER
             return RatDecision(RELAYING_DENIED)
         decision = self._decisions[row]
         if (
