@@ -137,6 +137,9 @@ class Child:
         self._sender, inbox = descriptor_pair()
         try:
             self.process = _spawn([*self._command, self.role], theirs, inbox)
+        except OSError as error:  # no memory, too many processes: that may pass
+            ours.close()
+            return f"could not be started: {error.strerror}"
         finally:
             theirs.close()
             inbox.close()

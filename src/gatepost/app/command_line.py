@@ -58,7 +58,8 @@ def run_commands(arguments: Sequence[str]) -> int:
 
 def _application() -> typer.Typer:
     """The commands of the shell where that face is installed, else an application with `start` alone."""
-    if find_spec("gatepost.control.shell") is None:
+    found = find_spec("gatepost.control.shell")
+    if found is None or found.origin is None:
         bare = typer.Typer(name="gatepost", no_args_is_help=True, add_completion=False)
         bare.callback()(_gatepost)  # keeps `start` a command although it is the only one
         return bare

@@ -92,7 +92,8 @@ def _role(arguments: Sequence[str]) -> int:
     from gatepost.app.desk import run_desk, status_only
 
     build = status_only
-    if find_spec("gatepost.control.ops") is not None:
+    found = find_spec("gatepost.control.ops")
+    if found is not None and found.origin is not None:
         build = import_module("gatepost.control.ops").build
     return run_desk(channel, descriptors, parent, build)
 

@@ -6,10 +6,7 @@
 It holds the home's lock and the master key, binds the listening sockets, owns the limits table and the
 identifiers, and starts workers and desk, again with back-off when one dies. A successor gets the same shards.
 
-*Activation* is all or nothing: bind what is new, every running worker prepares, the asker makes the version
-durable, then all switch. A refusal anywhere undoes the preparation and nothing has changed. A worker that comes up
-meanwhile catches up before it counts as running; one that fails in the switch itself is killed, and its
-successor starts with the new configuration.
+A commit is made active everywhere or nowhere: `activation`.
 
 *Stop*: listening sockets close at once, workers get the stop time, then whoever is left is killed.
 Its own death needs no code here: the children's parent-death signal and the end of their channels see to it.
@@ -25,23 +22,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gatepost.app.activation import Activation
 from gatepost.app.channel import ChannelClosed, OnBug, PeerBug
 from gatepost.app.child import Child, State
 from gatepost.app.notify import Notifier
 from gatepost.app.shards import assign_shards, shards_on_disk
-from gatepost.app.sockets import Plan, Sockets, endpoint_json, endpoints
+from gatepost.app.sockets import Sockets, endpoint_json, endpoints
 from gatepost.core.errors import Exit, OperatorError
-from gatepost.core.events import ConfigurationActivated, Noted, Warned
+from gatepost.core.events import Noted, Warned
 from gatepost.core.ids import IdKind
 from gatepost.core.ports import Clock, Emit
 from gatepost.store.home import Home
 from gatepost.store.ids import IdSource
 from gatepost.store.limits import LimitTable
-from gatepost.store.payload import Payload, open_payload, used_profiles
+from gatepost.store.payload import Payload
 from gatepost.store.secrets import MasterKey, SealBroken
 
-PREPARE_SECONDS = 30.0
-SWITCH_SECONDS = 10.0
 START_SECONDS = 120.0  # a worker may wait 10 s for its shards and recover a long queue
 ASK_SECONDS = 60.0
 GRACE = 1.0  # after the stop time, before the rest is killed; the contract allows 2 s in all
@@ -75,7 +71,6 @@ class Supervisor:
         self._ready = ready
         self._home = home
         self._key = key
-        self._active = payload
         self._options = options
         self._notifier = notifier
         self._emit = emit
@@ -89,7 +84,7 @@ class Supervisor:
         self._shards = assign_shards(shards_on_disk(home.spool), options.workers)
         self._workers = [self._child("worker", index) for index in range(options.workers)]
         self._desk = self._child("desk", 0)
-        self._pending: _Pending | None = None
+        self._activation = Activation(payload, key, self._sockets, self._workers, emit=emit, clock=clock)
         self._stopping = False
         self._stop = asyncio.Event()
         self._stop_seconds = options.stop_seconds
@@ -115,7 +110,7 @@ class Supervisor:
 
         Raises OperatorError when the start fails: a port, or a process that refuses.
         """
-        plan = self._sockets.plan(endpoints(self._active["document"]))
+        plan = self._sockets.plan(endpoints(self._activation.active["document"]))
         self._sockets.switch(plan)
         self._listen_to_signals()
         children = [*self._workers, self._desk]
@@ -144,13 +139,13 @@ class Supervisor:
         stop.cancel()
 
     def _announce(self) -> None:
-        self._emit(_activated(self._clock.now(), self._active))
+        self._activation.announce()
         self._notifier.ready(self._summary())
         self._ready(self._summary())
 
     def _summary(self) -> str:
         where = ", ".join(f"{e.name} on {e.address} port {e.port}" for e in self._sockets.endpoints)
-        return f"version {self._active['version']}; {where or 'no listeners'}"
+        return f"version {self._activation.active['version']}; {where or 'no listeners'}"
 
     async def _serve(self) -> None:
         """Until the order to stop comes; signs of life for the service manager in between."""
@@ -211,7 +206,7 @@ class Supervisor:
 
     async def _bring_up_worker(self, child: Child) -> None:
         """Give a fresh worker its assignment, then whatever was activated meanwhile."""
-        payload, listening = self._active, self._sockets.endpoints
+        payload, listening = self._activation.active, self._sockets.endpoints
         child.pass_descriptors({"limits": self._limits.fileno(), **self._sockets.descriptors()})
         assignment = {
             "index": child.index,
@@ -220,24 +215,18 @@ class Supervisor:
             "home": str(self._home.root),
             "boot": self._boot,
             "stop_seconds": self._options.stop_seconds,
-            "payload": self._opened(payload),
+            "payload": self._activation.opened(payload),
             "listeners": endpoint_json(listening),
         }
         await child.request("start", assignment, START_SECONDS)
         child.seen = payload
-        await self._catch_up(child)
-
-    async def _catch_up(self, child: Child) -> None:
-        while child.seen is not self._active:
-            payload = self._active
-            child.pass_descriptors(self._sockets.descriptors())
-            await child.request("prepare", self._preparation(payload, None), PREPARE_SECONDS)
-            await child.request("switch", {}, SWITCH_SECONDS)
-            child.seen = payload
+        await self._activation.catch_up(child)
 
     async def _bring_up_desk(self, child: Child) -> None:
         await child.request(
-            "start", {"home": str(self._home.root), "version": self._active["version"]}, START_SECONDS
+            "start",
+            {"home": str(self._home.root), "version": self._activation.active["version"]},
+            START_SECONDS,
         )
 
     def _worker_gone(self, child: Child) -> None:
@@ -245,8 +234,7 @@ class Supervisor:
 
     def _desk_gone(self, _child: Child) -> None:
         # A preparation whose asker died is of no more use; the next desk compares the versions.
-        if self._pending is not None:
-            self._abandon()
+        self._activation.abandon()
 
     # --- requests of workers -----------------------------------------------------------------
 
@@ -270,13 +258,15 @@ class Supervisor:
     async def _answer_desk(self, _child: Child, kind: str, args: Mapping[str, Any]) -> Any:
         match kind:
             case "prepare":
-                await self._prepare(args["payload"])
+                self._refuse_when_stopping()
+                await self._activation.prepare(args["payload"])
                 return None
             case "switch":
-                await self._switch()
+                # Not to be cut short by the death of the desk that asked: some would switch and some not.
+                await asyncio.shield(self._group.create_task(self._activation.switch(), name="switch"))
                 return None
             case "abandon":
-                self._abandon()
+                self._activation.abandon()
                 return None
             case "ask":
                 return await self._ask(args["kind"], args["args"], args.get("worker"))
@@ -292,6 +282,10 @@ class Supervisor:
                     raise OperatorError(str(error), code=Exit.FAULTY_CONFIGURATION) from None
                 return b64encode(secret).decode("ascii")
         raise OperatorError(f"unknown request {kind}")
+
+    def _refuse_when_stopping(self) -> None:
+        if self._stopping:
+            raise OperatorError("the gateway is stopping", "start it again", code=Exit.TRY_AGAIN)
 
     async def _ask(self, kind: str, args: Mapping[str, Any], index: int | None) -> list[dict[str, Any]]:
         """One worker's answer, or that of all that run."""
@@ -328,7 +322,7 @@ class Supervisor:
             }
 
         return {
-            "version": self._active["version"],
+            "version": self._activation.active["version"],
             "started": self._started,
             "stopping": self._stopping,
             "workers": [
@@ -341,112 +335,18 @@ class Supervisor:
             ],
         }
 
-    # --- activation --------------------------------------------------------------------------
-
-    async def _prepare(self, payload: Payload) -> None:
-        """The first half of an activation. Raises OperatorError when anything refuses; then nothing is left of it."""
-        if self._pending is not None or self._stopping:
-            raise OperatorError(
-                "another change is being made active" if self._pending else "the gateway is stopping",
-                "try again in a moment",
-                code=Exit.TRY_AGAIN,
-            )
-        plan = self._sockets.plan(endpoints(payload["document"]))
-        pending = self._pending = _Pending(
-            payload, plan, [child for child in self._workers if child.state is State.RUNNING]
-        )
-        try:
-            preparation = self._preparation(payload, plan)
-            results = await asyncio.gather(
-                *(self._prepare_one(child, preparation, plan) for child in pending.workers),
-                return_exceptions=True,
-            )
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-        except BaseException:
-            if self._pending is pending:
-                self._abandon()
-            raise
-        if self._pending is not pending:
-            raise OperatorError("the change was abandoned meanwhile", code=Exit.TRY_AGAIN)
-
-    def _preparation(self, payload: Payload, plan: Plan | None) -> dict[str, Any]:
-        listening = plan.endpoints if plan is not None else self._sockets.endpoints
-        return {"payload": self._opened(payload), "listeners": endpoint_json(listening)}
-
-    async def _prepare_one(self, child: Child, preparation: Mapping[str, Any], plan: Plan) -> None:
-        try:
-            child.pass_descriptors(self._sockets.descriptors(plan))
-            await child.request("prepare", preparation, PREPARE_SECONDS)
-        except (ChannelClosed, PeerBug, TimeoutError) as error:
-            raise OperatorError(
-                f"the {child.name} could not prepare the change: {error or 'no answer in time'}",
-                "nothing was changed; the log says more, try again",
-                code=Exit.TRY_AGAIN,
-            ) from None
-
-    async def _switch(self) -> None:
-        """The second half: it does not fail any more."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            raise OperatorError("there is nothing to switch to", "try again", code=Exit.TRY_AGAIN)
-        self._active = pending.payload
-        self._sockets.switch(pending.plan)
-        self._emit(_activated(self._clock.now(), self._active))
-        await asyncio.gather(*(self._switch_one(child, pending) for child in self._workers))
-
-    async def _switch_one(self, child: Child, pending: _Pending) -> None:
-        if child.state is not State.RUNNING:
-            return  # it catches up, or starts with the new configuration
-        try:
-            if child in pending.workers and child.pid in pending.pids:
-                await child.request("switch", {}, SWITCH_SECONDS)
-                child.seen = pending.payload
-            else:
-                await self._catch_up(child)
-        except (OperatorError, PeerBug, ChannelClosed, TimeoutError) as error:
-            self._emit(Warned(self._clock.now(), f"{child.name} did not take up the configuration: {error}"))
-            child.kill()
-
-    def _abandon(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        self._sockets.abandon(pending.plan)
-        for child in pending.workers:
-            if child.state is State.RUNNING:
-                child.notify("abandon", {})
-
     async def _reload(self) -> None:
         """SIGHUP: read again what lies outside the store (the system's authorities, the log files)."""
         self._notifier.reloading()
         self._emit(Noted(self._clock.now(), "reload"))
         try:
-            await self._prepare(dict(self._active))
-            await self._switch()
+            await self._activation.prepare(dict(self._activation.active))
+            await self._activation.switch()
         except OperatorError as error:
             self._emit(Warned(self._clock.now(), f"reload: {error.message}"))
         self._notifier.ready(self._summary())
-
-    def _opened(self, payload: Payload) -> Payload:
-        return open_payload(payload, self._key, used_profiles(payload["document"]))
-
-
-class _Pending:
-    """A prepared activation. `pids` are the processes that prepared: a successor did not."""
-
-    def __init__(self, payload: Payload, plan: Plan, workers: list[Child]) -> None:
-        self.payload = payload
-        self.plan = plan
-        self.workers = workers
-        self.pids = {child.pid for child in workers}
 
 
 async def _all_up(children: list[Child]) -> None:
     for child in children:
         await child.up.wait()
-
-
-def _activated(at: float, payload: Payload) -> ConfigurationActivated:
-    return ConfigurationActivated(at, payload["version"], payload["author"], payload["comment"])
