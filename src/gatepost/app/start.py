@@ -71,7 +71,7 @@ def start(
             if privileges.warning:
                 log.emit(Warned(time.time(), privileges.warning))
                 say(f"Warning: {privileges.warning}")
-            _show_passphrase(home, key, environ, say)
+            show_passphrase(home, key, environ, say)
             _supervise(home, key, payload, options, environ, log, say, command)
         finally:
             log.close()
@@ -91,7 +91,7 @@ def _first_payload(home: Home, store: ConfigStore, key: MasterKey, first: Beginn
     return payload
 
 
-def _show_passphrase(
+def show_passphrase(
     home: Home, key: MasterKey, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
     """Show the first pass-phrase once; where standard output is a journal, it waits for a start in a terminal."""
