@@ -1,8 +1,10 @@
 """The process whose power is cut: a real spool under the load of some sessions, saying at every step what it was promised.
 
-Run by the test as `python load.py ROOT MARKS SEED SABOTAGE`. Marks, one a line: `I mid size` asked to keep, `A mid`
+Run by the test as `python load.py ROOT MARKS SEED MODE`. Marks, one a line: `I mid size` asked to keep, `A mid`
 promised; `U mid n` asked to note attempt n, `u mid n` promised; `R mid` asked to remove, `r mid` promised. What is asked
-is marked before it is submitted, what is promised after its future resolved. SABOTAGE leaves out one kind of flush.
+is marked before it is submitted, what is promised after its future resolved. MODE is `none`, or
+which flush is left out (`log`, `file`, `directory`), or `orderly`: then the process ends with a closed spool, else in the
+midst of its work.
 """
 
 from __future__ import annotations
@@ -63,13 +65,13 @@ class NoSync(apsw.VFS):
 
 
 class Load:
-    def __init__(self, root: Path, marks: int, seed: int, sabotage: str) -> None:
+    def __init__(self, root: Path, marks: int, seed: int, mode: str) -> None:
         self.root = root
         self.marks = marks
         self.random = random.Random(seed)
         self.ids = count(1)
-        self.files = {"file": NoFileFlush, "directory": NoDirectoryFlush}.get(sabotage, Files)()
-        self.layer = NoSync() if sabotage == "log" else None
+        self.files = {"file": NoFileFlush, "directory": NoDirectoryFlush}.get(mode, Files)()
+        self.layer = NoSync() if mode == "log" else None
         self.settings = SpoolSettings(**SETTINGS, vfs="no-sync" if self.layer else "")
 
     def mark(self, text: str) -> None:
@@ -126,12 +128,14 @@ class Load:
             await future
 
 
-async def main(root: str, marks: str, seed: str, sabotage: str) -> None:
+async def main(root: str, marks: str, seed: str, mode: str) -> None:
     descriptor = os.open(marks, os.O_WRONLY | os.O_CREAT)
-    load = Load(Path(root), descriptor, int(seed), sabotage)
+    load = Load(Path(root), descriptor, int(seed), mode)
     first = await load.life("first")
     await first.close()
-    await load.life("second")
+    second = await load.life("second")
+    if mode == "orderly":
+        await second.close()
     os._exit(0)  # as it stands, with changes still under way
 
 

@@ -112,7 +112,10 @@ def _make(directory: Path, files: Files) -> None:
 
 def _lock(path: Path, number: int, patience: float) -> int:
     """Take the lock, waiting for a dying owner. flock has no time limit of its own, hence the polling."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OperatorError(f"the spool cannot open {path}: {error.strerror}") from error
     give_up = time.monotonic() + patience
     while True:
         try:

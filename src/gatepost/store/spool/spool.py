@@ -350,7 +350,8 @@ class Spool:
     # --- reports of the threads, in the loop ------------------------------------------------------
 
     def _post(self, call: Callable[..., object], *arguments: object) -> None:
-        self._loop.call_soon_threadsafe(call, *arguments)
+        if not self._loop.is_closed():  # a loop that ended without `close`: there is nobody to tell
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def committed(self, shard: Shard, batch: list[Pending], sequence: int) -> None:
         for pending in batch:

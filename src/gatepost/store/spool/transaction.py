@@ -45,6 +45,35 @@ class Pending:
         self.row = (mid, size, sha256, packed, body)
 
 
+class _Work:
+    """What a batch amounts to: the last word on a message counts, and a removal is always the last."""
+
+    __slots__ = ("events", "files", "removed", "rows", "states")
+
+    def __init__(self, batch: list[Pending]) -> None:
+        self.rows: dict[int, tuple[object, ...]] = {}
+        self.states: dict[int, bytes] = {}
+        self.removed: list[int] = []
+        self.files: set[int] = set()
+        self.events: list[bytes] = []
+        for pending in batch:
+            if pending.row:
+                self.rows[pending.insert] = pending.row
+                if pending.added_state:
+                    self.states[pending.insert] = pending.added_state
+                if pending.in_file:
+                    self.files.add(pending.insert)
+            if pending.state:
+                self.states[pending.state_of] = pending.state
+            if pending.remove:
+                self.removed.append(pending.remove)
+            if pending.events:
+                self.events.append(pending.events)
+        for mid in self.removed:
+            self.rows.pop(mid, None)
+            self.states.pop(mid, None)
+
+
 class Database:
     """What the writer thread does with its connection. All methods but `export` are the thread's; errors are apsw's."""
 
@@ -59,31 +88,10 @@ class Database:
         self._deleted = 0
 
     def write(self, batch: list[Pending]) -> list[Path]:
-        """The transaction. Within it the last word on a message counts, and a removal is always the last.
-
-        Returns the body files that may go now.
-        """
-        rows: dict[int, tuple[object, ...]] = {}
-        states: dict[int, bytes] = {}
-        removed: list[int] = []
-        files: set[int] = set()
-        blobs = []
-        for pending in batch:
-            if pending.row:
-                rows[pending.insert] = pending.row
-                if pending.added_state:
-                    states[pending.insert] = pending.added_state
-                if pending.in_file:
-                    files.add(pending.insert)
-            if pending.state:
-                states[pending.state_of] = pending.state
-            if pending.remove:
-                removed.append(pending.remove)
-            if pending.events:
-                blobs.append(pending.events)
-        for mid in removed:
-            rows.pop(mid, None)
-            states.pop(mid, None)
+        """The transaction. Returns the body files that may go now."""
+        work = _Work(batch)
+        rows, states, removed = work.rows, work.states, work.removed
+        sequence, exported = self.sequence, self._exported
         execute = self._cursor.execute
         execute("BEGIN IMMEDIATE")
         if rows:
@@ -95,19 +103,16 @@ class Database:
             execute("DELETE FROM message WHERE mid IN carray(?)", (mids,))
             if not self._stated.isdisjoint(removed):
                 execute("DELETE FROM state WHERE mid IN carray(?)", (mids,))
-        sequence = self.sequence
-        if blobs:
+        if work.events:
             sequence += 1
-            execute("INSERT INTO event VALUES (?, ?)", (sequence, b"".join(blobs)))
-        exported = self._exported
+            execute("INSERT INTO event VALUES (?, ?)", (sequence, b"".join(work.events)))
         if exported > self._deleted:
             execute("DELETE FROM event WHERE seq <= ?", (exported,))
         execute("COMMIT")
-        self.sequence = sequence
-        self._deleted = max(self._deleted, exported)
+        self.sequence, self._deleted = sequence, exported
         self._stated.update(states)
         self._stated.difference_update(removed)
-        self._files |= files
+        self._files |= work.files
         gone = self._files.intersection(removed)
         self._files -= gone
         return [self._directory / str(mid) for mid in gone]

@@ -31,7 +31,7 @@ from gatepost.store.spool.wal import WriteAheadLog
 
 @dataclass(slots=True)
 class WriterFigures:
-    """What the writer has done since it started. Times in seconds, of the slowest one since the last look."""
+    """What the writer has done since it started. Times in seconds, of the slowest one so far."""
 
     commits: int = 0
     changes: int = 0
