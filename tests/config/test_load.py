@@ -126,6 +126,12 @@ def test_an_empty_unknown_key_is_still_unknown() -> None:
     assert problems("sytem:\n")[0] == "sytem: unknown key (did you mean system?)"
 
 
+def test_a_key_may_look_like_anything() -> None:
+    assert problems('"a[0].b": 1')[0].startswith("a[0].b: unknown key")
+    assert problems('"": 1')[0].startswith("document: unknown key")
+    assert problems('"a\\nb": 1')[0].startswith("a\\nb: unknown key")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "null"])
 def test_an_empty_file_is_no_configuration(text: str) -> None:
     assert problems(text) == ["document: is empty (write at least one section)"]

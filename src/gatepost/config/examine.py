@@ -20,7 +20,7 @@ from gatepost.config.check import findings
 from gatepost.config.faults import Loc, field_at, known_keys, nearest, problem_of
 from gatepost.config.findings import Finding
 from gatepost.config.load import read_json
-from gatepost.config.locations import shown_path, step_into, without_wrappers, written_loc
+from gatepost.config.locations import shown_path, step_into, written_loc
 from gatepost.config.model import Document
 from gatepost.config.yaml_text import read_yaml
 from gatepost.core.errors import ConfigurationError, Problem
@@ -82,7 +82,7 @@ def examine(data: object, certificates: Collection[str], today: date) -> Examina
             document = Document.model_validate(copy)
             break
         except ValidationError as error:
-            details = [(without_wrappers(d["loc"]), d) for d in error.errors(include_url=False)]
+            details = [(d["loc"], d) for d in error.errors(include_url=False)]
         for loc, detail in details:
             if not _rests_on(loc, repaired):
                 problems.append(problem_of(Document, detail, loc, shown_path(loc, data)))

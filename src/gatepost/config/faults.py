@@ -104,7 +104,7 @@ def inner_type(annotation: Any, base: type[Any]) -> Any:
 def problem_of(root: type[BaseModel], error: ErrorDetails, loc: Loc, path: str) -> Problem:
     """One of the model's errors as a problem; `path` is how its position is shown."""
     kind = error["type"]
-    owner, field = field_at(root, loc)
+    _, field = field_at(root, loc)
     if kind == "extra_forbidden":
         known = known_keys(root, loc)
         return Problem(path, "unknown key", near_name(str(loc[-1]), known) or f"known are {', '.join(known)}")
@@ -114,7 +114,7 @@ def problem_of(root: type[BaseModel], error: ErrorDetails, loc: Loc, path: str) 
         return Problem(path, f"{shown(error['input'])} {fault.text}", fault.hint)
     if kind in ("enum", "literal_error"):
         return _wrong_word(error, field, path)
-    text, hint = _plain_words(kind, error, owner)
+    text, hint = _plain_words(kind, error)
     return Problem(path, text, hint)
 
 
@@ -127,7 +127,7 @@ def _wrong_word(error: ErrorDetails, field: FieldInfo | None, path: str) -> Prob
     return Problem(path, f"{shown(error['input'])} is not one of {allowed}", near)
 
 
-def _plain_words(kind: str, error: ErrorDetails, owner: type[BaseModel] | None) -> tuple[str, str]:
+def _plain_words(kind: str, error: ErrorDetails) -> tuple[str, str]:
     value = shown(error["input"])
     ctx = error.get("ctx", {})
     match kind:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from gatepost.config.faults import problem_of
-from gatepost.config.locations import shown_path, without_wrappers
+from gatepost.config.locations import shown_path
 from gatepost.config.model import Document
 from gatepost.config.yaml_text import MAX_BYTES, MAX_DEPTH, read_yaml
 from gatepost.config.yaml_write import write_yaml
@@ -43,7 +43,7 @@ def load_plain(data: object) -> Document:
     except ValidationError as error:
         problems = []
         for detail in error.errors(include_url=False):
-            loc = without_wrappers(detail["loc"])
+            loc = detail["loc"]
             problems.append(problem_of(Document, detail, loc, shown_path(loc, data)))
         raise ConfigurationError(tuple(problems)) from None
 

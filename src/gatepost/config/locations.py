@@ -11,11 +11,6 @@ from typing import Any
 from gatepost.config.faults import Loc, path_text
 
 
-def without_wrappers(loc: tuple[int | str, ...]) -> Loc:
-    """The position without the names of unions and validators that the model puts in between."""
-    return tuple(step for step in loc if isinstance(step, int) or "[" not in step)
-
-
 def written_loc(loc: Loc, data: object) -> Loc:
     """The position as it was written: an index into what is really a map becomes its key."""
     at: Any = data
