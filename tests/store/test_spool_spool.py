@@ -29,6 +29,7 @@ from gatepost.store.spool import (
     Spool,
     SpoolSettings,
     StoredMessage,
+    shards_on_disk,
 )
 
 
@@ -376,6 +377,20 @@ def test_identical_spools_hold_identical_messages(tmp_path: Path) -> None:
         first = await found(tmp_path / "spool", 0, 1, 2)
         assert first == await found(tmp_path / "spool", 2, 1, 0)
         assert isinstance(first[1], StoredMessage)
+
+    run(scenario())
+
+
+def test_all_shards_on_disk_are_found(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        root = tmp_path / "spool"
+        assert shards_on_disk(root) == []
+        async with opened(root, 10, 2, 0):
+            pass
+        for name in ("notes", "03", "٣"):
+            (root / name).mkdir()
+        (root / "7").write_text("not a shard")
+        assert shards_on_disk(root) == [0, 2, 10]
 
     run(scenario())
 

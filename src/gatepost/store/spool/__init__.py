@@ -56,7 +56,7 @@ from gatepost.store.spool.records import (
     SpoolSettings,
     StoredMessage,
 )
-from gatepost.store.spool.shard import ShardDamaged, ShardStatistics
+from gatepost.store.spool.shard import ShardDamaged, ShardStatistics, shards_on_disk
 from gatepost.store.spool.spool import ExportPoint, Spool, SpoolStatistics
 
 __all__ = [
@@ -76,4 +76,5 @@ __all__ = [
     "SpoolSettings",
     "SpoolStatistics",
     "StoredMessage",
+    "shards_on_disk",
 ]

@@ -98,6 +98,14 @@ def make_root(root: Path, files: Files) -> None:
         raise OperatorError(f"the spool cannot make {root}: {error.strerror}") from error
 
 
+def shards_on_disk(root: Path) -> list[int]:
+    """The numbers of all shards under a spool's folder, in order; the supervisor assigns every one of them."""
+    if not root.is_dir():
+        return []
+    names = [path.name for path in root.iterdir() if path.name.isdecimal() and path.is_dir()]
+    return sorted(int(name) for name in names if str(int(name)) == name)
+
+
 def _make(directory: Path, files: Files) -> None:
     if (directory / BODIES).is_dir():
         return

@@ -163,7 +163,10 @@ class Spool:
         return recovered
 
     def left_over_events(self) -> list[bytes]:
-        """Events that were committed and not known to be in the log files, oldest first within a shard."""
+        """Events that were committed and not known to be in the log files, oldest first within a shard.
+
+        They are given once; the first `export_point` covers them.
+        """
         left_over, self._left_over = self._left_over, []
         return left_over
 
