@@ -1,1 +1,1 @@
-"""To be written."""
+"""One set of operations (`ops`), and the faces over them: the command line (`shell`); later web and API."""

@@ -1,0 +1,46 @@
+"""The record of who did what: one event for each operation that changes something (architecture 3, control socket).
+
+On a running gateway it goes the way of all events. A command on a stopped gateway writes its own line into the same two
+files, under the lock that all writers of the log share.
+"""
+
+from __future__ import annotations
+
+from gatepost import __version__
+from gatepost.control.ports import Caller
+from gatepost.core.codec import encode_events
+from gatepost.core.events import Event, Noted
+from gatepost.core.ports import Clock
+from gatepost.store.home import Home
+
+
+def audit_event(at: float, op: str, caller: Caller, said: str, *, refused: bool = False) -> Noted:
+    """`config.apply by local:0: version 7`; a refusal carries its reason."""
+    outcome = f"refused: {said}" if refused else (said or "done")
+    fields = {"operation": op, "by": caller.name, "outcome": "refused" if refused else "done", "detail": said}
+    return Noted(at, f"{op} by {caller.name}: {outcome}", fields)
+
+
+class OfflineLog:
+    """Both logs of a home whose gateway is stopped. Opened for each event: a command has one or two."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+
+    def emit(self, event: Event, /) -> None:
+        """Append one event; a disk that is full does not stop the operation."""
+        from gatepost.track.json_log import JsonLogFormat, JsonLogSink
+        from gatepost.track.log_files import LogFile
+        from gatepost.track.mail_log import MailLogFormat, MailLogSink
+
+        home, clock = self._home, self._clock
+        form = MailLogFormat(version=__version__, serial=home.serial())
+        blob = encode_events([event])
+        for sink in (
+            MailLogSink(form, LogFile(home.logs, home.mail_log.name, form, clock)),
+            JsonLogSink(LogFile(home.logs, home.event_log.name, JsonLogFormat(), clock)),
+        ):
+            sink.add([event], blob)
+            sink.flush()
+            sink.close()

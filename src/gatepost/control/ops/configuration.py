@@ -1,0 +1,216 @@
+"""config.*: apply, check, show, pending, commit, clear, diff, history, rollback, export."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gatepost.certs.inventory import iso_time
+from gatepost.config.diff import diff
+from gatepost.config.examine import Examination, examine
+from gatepost.config.load import load_plain, to_plain
+from gatepost.config.yaml_text import read_yaml
+from gatepost.control.ops.draft import (
+    Draft,
+    Submission,
+    current,
+    draft_of,
+    examine_content,
+    problem_document,
+    submit,
+    today,
+    whole_document,
+)
+from gatepost.control.ops.exchange import Brought, export_parts, take_parts
+from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ports import Caller
+from gatepost.core.errors import OperatorError
+from gatepost.store.config_store import Content, Version
+
+
+def _submission(arguments: Arguments) -> Submission:
+    return Submission(arguments.comment(), arguments.flag("pending"))
+
+
+async def _read(context: Context, arguments: Arguments, known: Content) -> tuple[Examination, Brought]:
+    """The file as an examined document, and the certificates, authorities and users that came in it."""
+    data = await asyncio.to_thread(read_yaml, arguments.data("text"))
+    brought = Brought()
+    if isinstance(data, dict):
+        data, brought = await asyncio.to_thread(take_parts, data)
+    names = {*known.profiles, *brought.names()}
+    found = await asyncio.to_thread(examine, data, names, today(context))
+    return Examination((*brought.problems, *found.problems), found.document), brought
+
+
+async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """Replace the whole document by the file's."""
+    how = _submission(arguments)
+    draft = draft_of(context, caller)
+    found, brought = await _read(context, arguments, draft.content)
+    document = found.require()
+    content = await brought.into(context, replace(draft.content, document=to_plain(document)))
+    return await submit(context, caller, whole_document(context, caller, draft, content), how)
+
+
+async def check_file(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """All problems of a file. Nothing is stored."""
+    found, _ = await _read(context, arguments, draft_of(context, caller).content)
+    return {"problems": [problem_document(problem) for problem in found.problems]}
+
+
+async def show(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """The document in force."""
+    version = current(context)
+    return {"version": version.number, "document": version.content.document}
+
+
+async def pending(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """What the caller has changed and not committed."""
+    candidate = context.store.candidate(caller.name)
+    latest = current(context)
+    if candidate is None:
+        return {
+            "pending": False,
+            "base": latest.number,
+            "latest": latest.number,
+            "changes": [],
+            "problems": [],
+        }
+    base = context.store.version(candidate.base)
+    assert base is not None  # versions are never removed
+    found = examine_content(context, candidate.content)
+    return {
+        "pending": True,
+        "base": candidate.base,
+        "latest": latest.number,
+        "since": iso_time(candidate.at),
+        "changes": changes(context, base.content, candidate.content),
+        "problems": [problem_document(problem) for problem in found.problems],
+    }
+
+
+async def commit_candidate(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """Make the caller's pending changes a version."""
+    draft = draft_of(context, caller)
+    if not draft.pending:
+        raise OperatorError(
+            "you have no pending changes", "commands with --pending make some; without it they commit at once"
+        )
+    answer = await submit(context, caller, draft, Submission(arguments.comment(), False))
+    return {**answer, "included": False}
+
+
+async def clear(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """Give the caller's pending changes up."""
+    return {"cleared": context.store.clear_candidate(caller.name), "said": ""}
+
+
+async def difference(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """What differs between a version and the one in force; without a number, what the last commit changed."""
+    latest = current(context)
+    number = arguments.number("version", max(latest.number - 1, 1))
+    return {
+        "from": number,
+        "to": latest.number,
+        "changes": changes(context, _version(context, number).content, latest.content),
+    }
+
+
+def changes(context: Context, before: Content, after: Content) -> list[dict[str, Any]]:
+    """Every difference of two contents: path, before and after (null where there was nothing), and a line of text."""
+    found = [
+        {"path": change.path, "before": change.before, "after": change.after, "line": change.line()}
+        for change in diff(load_plain(dict(before.document)), load_plain(dict(after.document)))
+    ]
+    pairs = (("certificates", before.profiles, after.profiles), ("users", before.users, after.users))
+    for section, old, new in pairs:
+        found += _named_changes(section, old, new)
+    if before.authorities != after.authorities:
+        counts = [text.count("-----BEGIN") for text in (before.authorities, after.authorities)]
+        found.append(_change("authorities", f"{counts[0]} certificates", f"{counts[1]} certificates"))
+    return found
+
+
+def _named_changes(
+    section: str, old: Mapping[str, object], new: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    found = []
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            texts = [_revision(section, side.get(name)) for side in (old, new)]
+            found.append(_change(f"{section}[{name}]", *texts))
+    return found
+
+
+def _revision(section: str, value: object) -> str | None:
+    """A certificate by its revision; of a user, whose value is a hash, only that there is one."""
+    if value is None:
+        return None
+    return f"revision {value}" if section == "certificates" else "(pass-phrase)"
+
+
+def _change(path: str, before: str | None, after: str | None) -> dict[str, Any]:
+    from gatepost.config.diff import Change
+
+    return {"path": path, "before": before, "after": after, "line": Change(path, before, after).line()}
+
+
+async def history(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """The versions, newest first."""
+    return [
+        {"version": row.number, "time": iso_time(row.at), "author": row.author, "comment": row.comment}
+        for row in context.store.history()
+    ]
+
+
+def _version(context: Context, number: int) -> Version:
+    version = context.store.version(number)
+    if version is None:
+        raise OperatorError(
+            f"there is no version {number}", f"`gatepost config history` lists 1 to {current(context).number}"
+        )
+    return version
+
+
+async def rollback(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """Make an old version's document, certificates, authorities and users a new version."""
+    old = _version(context, arguments.number("version"))
+    latest = current(context)
+    comment = arguments.comment() or f"rollback to version {old.number}"
+    if context.store.candidate(caller.name) is not None:
+        raise OperatorError(
+            "you have pending changes, which a rollback would commit or lose",
+            "commit them or give them up (`gatepost config clear`) before",
+        )
+    draft = Draft(latest.number, old.content, False)
+    return await submit(context, caller, draft, Submission(comment, arguments.flag("pending")))
+
+
+async def export(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """The document in force as a file; `certificates` adds profiles with their keys, authorities and users."""
+    from gatepost.config.yaml_write import write_yaml
+
+    version = current(context)
+    document = dict(version.content.document)
+    with_keys = arguments.flag("certificates")
+    if with_keys:
+        document |= await export_parts(context, version.content)
+    said = "with private keys" if with_keys else "without keys"
+    return {"version": version.number, "text": write_yaml(document), "said": said}
+
+
+OPERATIONS = (
+    operation("config.apply", apply, "text comment pending", changes=True),
+    operation("config.check", check_file, "text"),
+    operation("config.show", show),
+    operation("config.pending", pending),
+    operation("config.commit", commit_candidate, "comment", changes=True),
+    operation("config.clear", clear, changes=True),
+    operation("config.diff", difference, "version"),
+    operation("config.history", history),
+    operation("config.rollback", rollback, "version comment pending", changes=True),
+    operation("config.export", export, "certificates", changes=True),
+)

@@ -1,0 +1,78 @@
+"""The door: every operation of every face goes through `Door.call`.
+
+It authorises (today the callers are local, and the kernel has named them before: root or the gateway's own user),
+refuses arguments that an operation does not take, lets only one change run at a time, and audits: a line in the
+log for every operation that changes something or shows a key, with who asked and how it ended. Reading leaves no line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from gatepost.control.ops.audit import OfflineLog, audit_event
+from gatepost.control.ops.registry import Arguments, Context, Operation
+from gatepost.control.ports import Caller, Gateway
+from gatepost.core.errors import Exit, OperatorError
+from gatepost.core.ports import Clock
+from gatepost.store.config_store import ConfigStore
+from gatepost.store.home import Home
+from gatepost.store.secrets import Keeper
+
+_MODULES = {
+    "config": "configuration",
+    "cert": "certificates",
+    "ca": "authorities",
+    "queue": "queue",
+    "status": "status",
+}
+
+
+class Door:
+    """Implements `control.ports.Operations`."""
+
+    def __init__(
+        self, home: Home, store: ConfigStore, keeper: Keeper, gateway: Gateway | None, clock: Clock
+    ) -> None:
+        emit = gateway.emit if gateway is not None else OfflineLog(home, clock).emit
+        self._context = Context(home, store, keeper, gateway, clock, emit)
+        self._operations: dict[str, Operation] = {}
+        self._changing = asyncio.Lock()
+
+    async def call(self, op: str, args: Mapping[str, Any], caller: Caller, /) -> Any:
+        """Run one operation. Raises OperatorError for what the caller can mend."""
+        found = self._find(op)
+        arguments = Arguments(args)
+        unknown = sorted(arguments.names() - found.takes)
+        if unknown:
+            raise OperatorError(f"{op} does not take {', '.join(unknown)}", code=Exit.USAGE)
+        if not found.changes:
+            return await found.run(self._context, arguments, caller)
+        async with self._changing:
+            return await self._audited(found, arguments, caller)
+
+    def _find(self, op: str) -> Operation:
+        if op not in self._operations:
+            module = _MODULES.get(op.partition(".")[0])
+            if module is not None:
+                table = import_module(f"gatepost.control.ops.{module}").OPERATIONS
+                self._operations.update((row.name, row) for row in table)
+        try:
+            return self._operations[op]
+        except KeyError:
+            raise OperatorError(
+                f"unknown operation {op}", "both sides must be of one version", code=Exit.USAGE
+            ) from None
+
+    async def _audited(self, found: Operation, arguments: Arguments, caller: Caller) -> Any:
+        context = self._context
+        try:
+            result = await found.run(context, arguments, caller)
+        except OperatorError as error:
+            context.emit(audit_event(context.clock.now(), found.name, caller, error.message, refused=True))
+            raise
+        said = result.get("said", "") if isinstance(result, Mapping) else ""
+        context.emit(audit_event(context.clock.now(), found.name, caller, said))
+        return result

@@ -1,0 +1,59 @@
+"""What only building shows: a cipher list that the library does not know, a certificate without its key.
+
+The workers of a running gateway build everything before a version is stored. On a stopped gateway nobody does,
+so the same is tried here first, and the fault has a path in both cases.
+"""
+
+from __future__ import annotations
+
+from gatepost.certs.usage import uses
+from gatepost.config.model import Document
+from gatepost.control.ops.registry import Context
+from gatepost.core.errors import Problem
+from gatepost.store.config_store import Content
+
+
+async def rehearse(context: Context, content: Content, document: Document) -> tuple[Problem, ...]:
+    """All faults that show when TLS contexts are built."""
+    problems = list(_ciphers(document))
+    for use in uses(content.document):
+        problem = await _identity(context, content, use.certificate, use.path)
+        problems += [problem] if problem is not None else []
+    return tuple(problems)
+
+
+def _ciphers(document: Document) -> list[Problem]:
+    settings = document.tls_settings
+    scopes = (("inbound", settings.inbound), ("outbound", settings.outbound), ("web", settings.web))
+    unusual = [(name, scope) for name, scope in scopes if scope.ciphers != "default"]
+    if not unusual:
+        return []
+    from gatepost.net.errors import ContextError
+    from gatepost.net.tls import TlsParameters, check_parameters
+
+    problems = []
+    for name, scope in unusual:
+        try:
+            check_parameters(TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers))
+        except ContextError as error:
+            hint = "`openssl ciphers` lists the names; `default` is a good choice"
+            problems.append(Problem(f"tls_settings.{name}.ciphers", str(error), hint))
+    return problems
+
+
+async def _identity(context: Context, content: Content, name: str, path: str) -> Problem | None:
+    """A certificate that is used must have its key; on a stopped gateway the pair is built into a context too."""
+    stored = context.store.profile(content.profiles[name])
+    if stored is None or not stored.sealed:
+        return Problem(path, f"the certificate {name} has no private key", "import it with its key")
+    if context.gateway is not None:
+        return None  # the workers try it, and they may have the key
+    from gatepost.net.errors import ContextError
+    from gatepost.net.tls import Identity, ServerContext
+
+    key = await context.keeper.open(name, stored.revision, stored.sealed)
+    try:
+        ServerContext.build([Identity(stored.chain.encode("ascii"), key)], scope="rehearsal")
+    except ContextError as error:
+        return Problem(path, f"{name}: {error}", "import it again with --replace, or use another")
+    return None

@@ -1,0 +1,88 @@
+"""status: how the gateway is, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gatepost import __version__
+from gatepost.certs.inventory import iso_time
+from gatepost.control.ops.draft import current, problem_document, warnings_of
+from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ports import Caller
+
+_QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")
+
+
+async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """Processes, listeners, queue, counters, the version in force, and what is to be warned about."""
+    gateway = context.running()
+    processes = dict(await gateway.status())
+    answers = await gateway.ask_workers("status", {})
+    told = {answer.worker: answer.result for answer in answers if not answer.error}
+    version = current(context)
+    return {
+        "gatepost": __version__,
+        "serial": context.home.serial(),
+        "started": iso_time(processes["started"]),
+        "uptime": max(0, int(context.clock.now() - processes["started"])),
+        "stopping": bool(processes.get("stopping")),
+        "configuration": {
+            "version": processes["version"],
+            "time": iso_time(version.at),
+            "author": version.author,
+            "comment": version.comment,
+        },
+        "workers": [_worker(row, told.get(row["index"])) for row in processes["workers"]],
+        "desk": _process(processes["desk"]),
+        "listeners": _listeners(processes["listeners"], version.content.document),
+        "queue": {key: _sum(told.values(), key) for key in _QUEUE},
+        "counters": _counters(told.values()),
+        "spool": _spool(told.values()),
+        "problems": [answer.error for answer in answers if answer.error],
+        "warnings": [problem_document(problem) for problem in warnings_of(context, version)],
+    }
+
+
+def _process(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "started": iso_time(row["started"])} if row.get("started") else dict(row)
+
+
+def _worker(row: Mapping[str, Any], told: Mapping[str, Any] | None) -> dict[str, Any]:
+    mine = {key: told[key] for key in ("version", *_QUEUE)} if told is not None else {}
+    return {**_process(row), **mine}
+
+
+def _listeners(rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known = {listener["name"]: listener for listener in document.get("listeners") or ()}
+    keys = ("type", "tls", "certificate")
+    return [{**row, **{key: known.get(row["name"], {}).get(key, "") for key in keys}} for row in rows]
+
+
+def _sum(told: Iterable[Mapping[str, Any]], key: str) -> int:
+    return sum(int(one[key]) for one in told)
+
+
+def _counters(told: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The workers' counters since each of them started, added up."""
+    total: dict[str, int] = {}
+    for one in told:
+        for name, value in one["counters"].items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+def _spool(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is wrong with the spool, if anything is."""
+    told = list(told)
+    failed = [
+        {"shard": shard["shard"], "reason": shard["failed"]}
+        for one in told
+        for shard in one["spool"]["shards"]
+        if shard["failed"]
+    ]
+    aside = [shard for one in told for shard in one["spool"]["set_aside"]]
+    return {"failed": failed, "set_aside": aside}
+
+
+OPERATIONS = (operation("status", status),)

@@ -1,0 +1,38 @@
+"""The command line: the contract's one-line commands over `control.ops`, and nothing of its own.
+
+    client     where an operation runs: the running gateway, or here under the home's lock
+    options    options that many commands share
+    screen     tables, lines and JSON on the terminal
+    files      the operator's files as bytes; `-` is standard input or output
+    *_commands the commands, one module a group
+
+A command loads what it needs when it runs, so that `gatepost --help` and a question to a running gateway are quick. Faults
+leave as `OperatorError`; `app.main` shows them and turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from gatepost.control.shell.options import group
+
+
+def make_app() -> typer.Typer:
+    """The typer application with every command but `start`, which belongs to `app`."""
+    from gatepost.control.shell import (
+        ca_commands,
+        cert_commands,
+        config_commands,
+        log_commands,
+        queue_commands,
+        status_command,
+    )
+
+    app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
+    app.command("status")(status_command.status)
+    app.add_typer(config_commands.make(), name="config")
+    app.add_typer(cert_commands.make(), name="cert")
+    app.add_typer(ca_commands.make(), name="ca")
+    app.add_typer(queue_commands.make(), name="queue")
+    app.add_typer(log_commands.make(), name="log")
+    return app

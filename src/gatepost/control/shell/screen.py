@@ -1,0 +1,107 @@
+"""What commands print: lines, notes, tables and JSON.
+
+Results go to standard output, notes and warnings to standard error. Text from outside is shown on one line of
+printable characters. On a terminal a table is cut to its width; into a pipe it goes whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import typer
+
+WIDTH = 80
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    typer.echo(text, err=True)
+
+
+def say_json(value: Any) -> None:
+    """A value as JSON, readable and stable."""
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def note_problems(problems: Iterable[Mapping[str, Any]]) -> None:
+    """Problems in the contract's form, `path: problem (hint)`, one a line on standard error."""
+    for problem in problems:
+        note(problem_line(problem))
+
+
+def problem_line(problem: Mapping[str, Any]) -> str:
+    tail = f" ({problem['hint']})" if problem.get("hint") else ""
+    return safe(f"{problem['path']}: {problem['text']}{tail}")
+
+
+def safe(text: str) -> str:
+    """One line of printable characters; anything else is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def plural(count: int, word: str, many: str = "") -> str:
+    """`1 message`, `2 messages`."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def day(iso: str) -> str:
+    """The date of an ISO time, or a dash."""
+    return iso[:10] or "-"
+
+
+def local(iso: str) -> str:
+    """An ISO time as this machine's people read it, or a dash."""
+    return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}" if iso else "-"
+
+
+def duration(seconds: int) -> str:
+    """`3 d 4 h`, `5 min 2 s`: the two largest units."""
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    parts: list[str] = []
+    for name, size in units:
+        count, seconds = divmod(seconds, size)
+        if count or (parts and len(parts) < 2):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def size(octets: int) -> str:
+    """`512 B`, `1.5 MB`; powers of 1,024."""
+    value = float(octets)
+    for unit in ("B", "KB", "MB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GB"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str = "") -> None:
+    """Rows in aligned columns under headings; the last column takes what is left of the width."""
+    texts = [[safe(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    room = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else 0
+    for row in [list(headings), *texts]:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        line = (indent + "  ".join(cells)).rstrip()
+        say(line if not room or len(line) <= room else line[: room - 1] + "…")
+
+
+def facts(rows: Iterable[tuple[str, object]], *, indent: str = "") -> None:
+    """Names and values, one a line, the values aligned. An empty value is left out."""
+    kept = [(name, safe(str(value))) for name, value in rows if value not in ("", None)]
+    width = max((len(name) for name, _ in kept), default=0)
+    for name, value in kept:
+        say(f"{indent}{name.ljust(width)}  {value}")
