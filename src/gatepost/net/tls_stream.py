@@ -28,7 +28,7 @@ from OpenSSL import SSL
 
 from gatepost.core.openssl_errors import classic_error
 from gatepost.net import openssl_private
-from gatepost.net.errors import UNEXPECTED_EOF_TEXT, TlsFailure
+from gatepost.net.errors import UNEXPECTED_EOF_TEXT, TlsFailure, system_error_text
 from gatepost.net.tls import AlpnRefused, ClientContext, ServerContext, TlsSession, peer_chain
 from gatepost.net.tls_records import HEADER, record_size, whole_records
 
@@ -42,14 +42,17 @@ _ALPN_TEXT = "the client asks for a protocol other than SMTP (ALPN)"
 
 
 def failure_of(error: SSL.Error, *, certificate_requested: bool = False) -> TlsFailure:
-    """A library exception as the log shows it: the newest error of the queue, with its number."""
+    """A library exception as the log shows it, with its number: the first error that TLS itself reports.
+
+    The queue begins with the cause (`decryption failed or bad record mac`) and ends with who noticed it last.
+    """
     if isinstance(error, SSL.SysCallError):
-        text = UNEXPECTED_EOF_TEXT if error.args[:1] == (-1,) else f"[Errno {error.args[0]}] {error.args[1]}"
+        text = UNEXPECTED_EOF_TEXT if error.args[:1] == (-1,) else system_error_text(OSError(*error.args))
         return TlsFailure(text, certificate_requested=certificate_requested)
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     if not queue:
         return TlsFailure("TLS protocol error", certificate_requested=certificate_requested)
-    library, function, reason = queue[-1]
+    library, function, reason = next((error for error in queue if error[0] == "SSL routines"), queue[0])
     number = openssl_private.error_number(library, reason)
     return TlsFailure(
         classic_error(number, library, function, reason), number, certificate_requested=certificate_requested

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.fakes.dns_authority import Behaviour, DnsAuthority
+from tests.net.kit import run
+
+from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, Undetermined
+from gatepost.net.dns_client import DnsClient, NameServer
+from gatepost.net.resolver import MAX_NEGATIVE_TTL, MAX_TTL, Resolver
+
+RECORDS = {
+    "example.net": {"MX": ["20 mx2.example.net.", "10 MX1.example.net.", "10 mx0.example.net."]},
+    "mx1.example.net": {"A": ["192.0.2.1", "192.0.2.2"], "AAAA": ["2001:db8::1"]},
+    "v4.example.net": {"A": ["192.0.2.4"]},
+    "alias.example.net": {"CNAME": ["mx1.example.net."]},
+    "loop.example.net": {"CNAME": ["loop2.example.net."]},
+    "loop2.example.net": {"CNAME": ["loop.example.net."]},
+    "null.example.net": {"MX": ["0 ."]},
+    "text.example.net": {"TXT": ['"only text"']},
+    "1.2.0.192.in-addr.arpa": {"PTR": ["mx1.example.net."]},
+    "9.2.0.192.in-addr.arpa": {"PTR": ["mx1.example.net."]},
+    "8.2.0.192.in-addr.arpa": {"PTR": ["strange\\032name.example.net.", "gone.example.net."]},
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": {"PTR": ["mx1.example.net."]},
+}
+V4 = ipaddress.ip_address
+
+
+@asynccontextmanager
+async def asking(
+    authority: DnsAuthority, *more: DnsAuthority, trusted: bool = False, **keywords: Any
+) -> AsyncIterator[Resolver]:
+    servers = [NameServer(one.address, one.port) for one in (authority, *more)]
+    client = DnsClient(servers, try_seconds=keywords.pop("try_seconds", (0.1,)))
+    if trusted:
+        client.trust(servers)
+    resolver = Resolver(asyncio.get_running_loop(), client, **keywords)
+    try:
+        yield resolver
+    finally:
+        await resolver.close()
+
+
+def test_mx_by_preference_with_lower_case_names() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority) as resolver:
+                answer = await resolver.mx("example.net")
+                assert answer.status is DnsStatus.FOUND
+                assert answer.values == (
+                    Mx(10, "mx0.example.net"),
+                    Mx(10, "mx1.example.net"),
+                    Mx(20, "mx2.example.net"),
+                )
+                assert not answer.secure
+                assert answer.ttl == 300
+                assert (await resolver.mx("null.example.net")).values == (Mx(0, ""),)
+
+    run(main)
+
+
+def test_what_is_not_there_is_told_apart() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority) as resolver:
+                assert (await resolver.mx("text.example.net")).status is DnsStatus.NO_DATA
+                assert (await resolver.mx("net")).status is DnsStatus.NO_DATA
+                assert (await resolver.mx("nothing.example.net")).status is DnsStatus.NXDOMAIN
+                assert (await resolver.mx("a..b")).status is DnsStatus.NXDOMAIN
+                assert (await resolver.mx("x" * 70 + ".example.net")).status is DnsStatus.NXDOMAIN
+
+    run(main)
+
+
+def test_addresses_of_both_kinds_and_through_an_alias() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority) as resolver:
+                both = (V4("192.0.2.1"), V4("192.0.2.2"), V4("2001:db8::1"))
+                assert (await resolver.addresses("mx1.example.net")).values == both
+                assert (await resolver.addresses("alias.example.net")).values == both
+                assert (await resolver.addresses("v4.example.net")).values == (V4("192.0.2.4"),)
+                assert (await resolver.addresses("text.example.net")).status is DnsStatus.NO_DATA
+                assert (await resolver.addresses("none.example.net")).status is DnsStatus.NXDOMAIN
+                assert (await resolver.addresses("loop.example.net")).status is DnsStatus.TEMPORARY
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "detail"),
+    [
+        (Behaviour.SERVFAIL, "SERVFAIL from"),
+        (Behaviour.REFUSED, "REFUSED from"),
+        (Behaviour.TIMEOUT, "timeout asking"),
+        (Behaviour.GARBAGE, "timeout asking"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_temporary_and_asked_again_soon(
+    behaviour: Behaviour, detail: str
+) -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("example.net", behaviour)
+            async with asking(authority) as resolver:
+                answer = await resolver.mx("example.net")
+                assert answer.status is DnsStatus.TEMPORARY
+                assert detail in answer.detail
+                assert answer.ttl <= 5
+
+    run(main)
+
+
+def test_an_unreachable_server_is_temporary() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as gone:
+            pass
+        async with asking(gone) as resolver:
+            assert (await resolver.mx("example.net")).temporary
+
+    run(main)
+
+
+def test_the_second_server_is_asked_when_the_first_fails() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as broken, DnsAuthority(RECORDS) as well:
+            broken.behave("*", Behaviour.SERVFAIL)
+            async with asking(broken, well) as resolver:
+                assert (await resolver.mx("example.net")).found
+                assert broken.questions("example.net", "MX") == 1
+
+    run(main)
+
+
+def test_a_cut_answer_is_fetched_over_tcp() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("example.net", Behaviour.TRUNCATED)
+            async with asking(authority) as resolver:
+                assert len((await resolver.mx("example.net")).values) == 3
+            assert [transport for *_, transport in authority.asked] == ["udp", "tcp"]
+
+    run(main)
+
+
+def test_a_server_without_edns_is_asked_without() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("example.net", Behaviour.NO_EDNS)
+            async with asking(authority) as resolver:
+                assert (await resolver.mx("example.net")).found
+
+    run(main)
+
+
+def test_a_forged_answer_is_not_believed() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("example.net", Behaviour.WRONG_ID)
+            async with asking(authority) as resolver:
+                assert len((await resolver.mx("example.net")).values) == 3
+
+    run(main)
+
+
+def test_the_same_question_is_asked_once_by_many_and_then_cached() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority) as resolver:
+                answers = await asyncio.gather(*(resolver.mx("example.net") for _ in range(50)))
+                assert all(answer.found for answer in answers)
+                await resolver.mx("example.net")
+                assert authority.questions("example.net", "MX") == 1
+                resolver.forget()
+                await resolver.mx("example.net")
+                assert authority.questions("example.net", "MX") == 2
+
+    run(main)
+
+
+def test_a_cancelled_caller_does_not_take_the_answer_from_others() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority) as resolver:
+                first = asyncio.ensure_future(resolver.mx("example.net"))
+                second = asyncio.ensure_future(resolver.mx("example.net"))
+                await asyncio.sleep(0)
+                first.cancel()
+                assert (await second).found
+                assert authority.questions("example.net", "MX") == 1
+
+    run(main)
+
+
+def test_the_cache_is_bounded_and_forgets_the_oldest() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority, cache_size=2) as resolver:
+                for name in ("example.net", "null.example.net", "example.net", "text.example.net"):
+                    await resolver.mx(name)
+                await resolver.mx("example.net")
+                assert authority.questions("example.net", "MX") == 1  # used last, kept
+                await resolver.mx("null.example.net")
+                assert authority.questions("null.example.net", "MX") == 2
+
+    run(main)
+
+
+def test_times_to_live_are_capped() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS, ttl=1_000_000) as authority:
+            async with asking(authority) as resolver:
+                assert (await resolver.mx("example.net")).ttl == MAX_TTL
+                assert (await resolver.mx("text.example.net")).ttl == MAX_NEGATIVE_TTL
+        with DnsAuthority(RECORDS, ttl=0) as authority:
+            async with asking(authority) as resolver:
+                assert (await resolver.mx("example.net")).ttl == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize(("trusted", "ad"), [(True, True), (True, False), (False, True)])
+def test_secure_only_with_the_flag_of_a_trusted_server(trusted: bool, ad: bool) -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS, ad=ad) as authority:
+            async with asking(authority, trusted=trusted) as resolver:
+                expected = trusted and ad
+                assert (await resolver.mx("example.net")).secure is expected
+                assert (await resolver.mx("text.example.net")).secure is expected
+                assert (await resolver.addresses("mx1.example.net")).secure is expected
+
+    run(main)
+
+
+def test_names_of_clients_need_both_directions() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority, hosts={V4("127.0.0.7"): "seven.test"}) as resolver:
+                assert await resolver.ptr_confirmed(V4("192.0.2.1")) == HostName("mx1.example.net")
+                assert await resolver.ptr_confirmed(V4("2001:db8::1")) == HostName("mx1.example.net")
+                assert await resolver.ptr_confirmed(V4("192.0.2.9")) == NoName("mx1.example.net")
+                assert await resolver.ptr_confirmed(V4("192.0.2.8")) == NoName("gone.example.net")
+                assert await resolver.ptr_confirmed(V4("192.0.2.77")) == NoName()
+                assert await resolver.ptr_confirmed(V4("127.0.0.7")) == HostName("seven.test")
+                before = len(authority.asked)
+                await resolver.ptr_confirmed(V4("192.0.2.1"))
+                assert len(authority.asked) == before
+
+    run(main)
+
+
+def test_a_name_that_could_not_be_looked_up_is_undetermined() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("1.2.0.192.in-addr.arpa", Behaviour.SERVFAIL)
+            authority.behave("gone.example.net", Behaviour.SERVFAIL)
+            async with asking(authority) as resolver:
+                assert isinstance(await resolver.ptr_confirmed(V4("192.0.2.1")), Undetermined)
+                assert isinstance(await resolver.ptr_confirmed(V4("192.0.2.8")), Undetermined)
+
+    run(main)
+
+
+def test_a_name_takes_no_longer_than_its_bound() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("*", Behaviour.TIMEOUT)
+            async with asking(authority, ptr_seconds=0.03, try_seconds=(5.0,)) as resolver:
+                answer = await resolver.ptr_confirmed(V4("192.0.2.1"))
+                assert isinstance(answer, Undetermined)
+                assert "0.03 s" in answer.reason
+
+    run(main)
+
+
+def test_a_look_up_takes_no_longer_than_its_bound() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("*", Behaviour.TIMEOUT)
+            async with asking(authority, lookup_seconds=0.03, try_seconds=(5.0, 5.0)) as resolver:
+                assert (await resolver.mx("example.net")).temporary
+
+    run(main)
