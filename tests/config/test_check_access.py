@@ -49,10 +49,11 @@ def test_a_group_may_leave_its_policy_to_the_listener() -> None:
         [{"group": "ALL", "policy": "CONTINUE"}],
     ],
 )
-def test_the_hat_decides_about_everybody(groups: list[dict[str, Any]]) -> None:
-    [line] = faults(host_access=groups)
-    assert line.startswith("listeners[0].host_access: does not say what happens")
-    assert faults(host_access=groups, default_policy="ACCEPTED") == []
+def test_whom_the_hat_does_not_name_is_refused_and_that_is_said(groups: list[dict[str, Any]]) -> None:
+    [line] = warnings(host_access=groups)
+    assert line.startswith("listeners[0].host_access: senders that no group names are refused")
+    assert warnings(host_access=groups, default_policy="ACCEPTED") == []
+    assert faults(host_access=groups) == []
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,9 @@ def _host_access(loc: Loc, listener: Listener, policies: dict[str, MailFlowPolic
     elif decided_by < 0 and listener.default_policy is None:
         yield Finding(
             table,
-            "does not say what happens to senders that no group names",
-            "end it with {group: ALL, policy: …}, or give the listener a default_policy",
+            "senders that no group names are refused",
+            "end it with {group: ALL, policy: …}, or give the listener a default_policy, to say it yourself",
+            warning=True,
         )
 
 
