@@ -23,6 +23,7 @@ START_SECONDS = 60.0
 SETTLE_SECONDS = 0.4
 PACED_SHARE = 0.7
 PACED_SECONDS = 4.0
+MOST_FAILURES = 2
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Rounds:
         for way in Way:
             group = [s for s in self.scenarios if s.way is way and s.kind is not Kind.IDLE]
             for peer in self._in_turn(number):
-                wanted = [s for s in group if s.letter in peer.scenarios]
+                wanted = [s for s in group if s.letter in peer.scenarios and not self._hopeless(peer, s)]
                 if wanted:
                     self._visit(number, peer, way, wanted)
         idle = [s for s in self.scenarios if s.kind is Kind.IDLE and number == 0]
@@ -50,6 +51,11 @@ class Rounds:
             for peer in self.peers:
                 if scenario.letter in peer.scenarios:
                     self._visit(number, peer, scenario.way, [scenario])
+
+    def _hopeless(self, peer: Peer, scenario: Scenario) -> bool:
+        run = (peer.name, scenario.letter)
+        failed = [r for r in self.records if (r["peer"], r["scenario"]) == run and "failed" in r]
+        return len(failed) >= MOST_FAILURES
 
     def _in_turn(self, number: int) -> list[Peer]:
         start = number % len(self.peers)
@@ -95,7 +101,7 @@ class Rounds:
         if scenario.kind is Kind.IDLE:
             self._record(number, peer, scenario, self._hold_idle(peer))
             return
-        warm = self._generate(peer, scenario, scenario.messages)
+        warm = self._generate(peer, scenario, int(scenario.messages * peer.warm_up))
         rate = self._rates.setdefault((peer.name, scenario.letter), warm["rate"])
         time.sleep(SETTLE_SECONDS)
         before = self.cage.cpu_seconds()

@@ -27,12 +27,14 @@ class Site:
 class Peer(ABC):
     """One server: how it is set up for a way of sending, and how it is started.
 
-    `scenarios` are the letters that make sense with it. `note` goes below the tables.
+    `scenarios` are the letters that make sense with it, `warm_up` what part of a scenario's first run it is
+    given (slow ones less), `note` goes below the tables.
     """
 
     name: str
     port: int
     scenarios = "ABCDEFIL"
+    warm_up = 1.0
     note = ""
 
     def __init__(self, site: Site) -> None:

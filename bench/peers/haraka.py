@@ -42,8 +42,8 @@ class Haraka(Peer):
 
     def configure(self, way: Way) -> None:
         self.empty_folder()
-        config, plugins = self.folder / "config", self.empty_folder("plugins")
-        shutil.copytree(MODULE / "config", config)
+        config, plugins = self.empty_folder("config"), self.empty_folder("plugins")
+        shutil.copy(MODULE / "config" / "connection.ini", config)
         self.empty_folder("queue")
         outgoing_tls = "false" if way is Way.CLEAR else "true"
         files = {
@@ -60,6 +60,7 @@ class Haraka(Peer):
             (config / name).write_text(text)
         shutil.copy(self.site.tools.certificate, config / "tls_cert.pem")
         shutil.copy(self.site.tools.key, config / "tls_key.pem")
+        shutil.copy(self.site.tools.dh_parameters, config / "dhparams.pem")
         (plugins / "force_mx.js").write_text(ROUTE_PLUGIN.format(next_port=next_port(way)))
         (self.folder / "nodns.js").write_text(NO_REVERSE_DNS)
 
