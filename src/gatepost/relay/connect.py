@@ -77,6 +77,7 @@ class Opener:
         self._times = runtime.document.delivery.timeouts
         self._dcid = 0
         self._stream: Stream | None = None
+        self._behind_220 = False  # STARTTLS was accepted: what fails from now on is a broken handshake (R24)
 
     def key(self, *, clear_allowed: bool, broken_attempts: int) -> tuple[Any, ...]:
         """The pool key of a connection that would do (architecture 4, Reuse)."""
@@ -110,7 +111,13 @@ class Opener:
             self._services.unwelcome_certificates.put(self._memory(plan), until)
             text = f"{self._hop} broke the handshake after asking for a client certificate: trying without it"
             self._services.journal.emit(Noted(self._now(), text, {"dcid": self._dcid}))
-            return await self._attempt(replace(plan, certificate=""))
+            # It failed behind the 220 (R24): neither this connection nor another host may be in clear now.
+            again = replace(plan, certificate="", clear_allowed=False)
+            try:
+                return await self._attempt(again)
+            except HopFailed as error:
+                error.handshake_broken = True
+                raise
 
     def _now(self) -> float:
         return self._services.clock.now()
@@ -118,6 +125,7 @@ class Opener:
     async def _attempt(self, plan: TlsPlan) -> Connection:
         """One TCP connection. Whatever ends it early also closes it and logs the close."""
         self._dcid = self._services.ids.dcid.take()
+        self._behind_220 = False
         stream = await self._dial()
         self._stream = stream
         engine = ClientEngine(self._runtime.hello(stream.local.host))
@@ -138,7 +146,9 @@ class Opener:
             return connection
         except ConnectionBroken as broken:
             self._report(broken)
-            raise HopFailed(broken.failure(str(self._hop)), self._dcid) from None
+            raise HopFailed(
+                broken.failure(str(self._hop)), self._dcid, handshake_broken=self._behind_220
+            ) from None
         finally:
             if connection is None:
                 stream.abort()
@@ -179,7 +189,7 @@ class Opener:
         stream.set_deadline(self._times.command)
         engine.hello()
         stream.write(engine.take_output())
-        event = await expect(stream, engine)
+        event = await expect(stream, engine, self._times.command)
         if not isinstance(event, HelloDone):
             raise _unwelcome(event)
 

@@ -70,9 +70,20 @@ class Stale(Exception):
     """A reused connection turned out to be dead before anything of this message was answered."""
 
 
-async def expect(stream: Stream, engine: ClientEngine) -> ClientEvent:
-    """The engine's next event, reading as needed. Raises ConnectionBroken."""
-    while (event := engine.next_event()) is None:
+async def expect(stream: Stream, engine: ClientEngine, seconds: float | None = None) -> ClientEvent:
+    """The engine's next event, reading as needed. Raises ConnectionBroken.
+
+    What the engine says in between (HELO behind a refused EHLO, the next RCPTs to a peer without PIPELINING) is
+    sent, and gives the peer `seconds` anew.
+    """
+    while True:
+        event = engine.next_event()
+        if output := engine.take_output():
+            stream.write(output)
+            if seconds is not None:
+                stream.set_deadline(seconds)
+        if event is not None:
+            break
         try:
             data = await stream.read()
         except StreamError as error:
@@ -106,6 +117,7 @@ class Connection:
         "messages",
         "opened",
         "outcome",
+        "remote",
         "runtime",
         "stream",
         "usable",
@@ -126,6 +138,7 @@ class Connection:
         self.runtime = runtime
         self.destination = destination
         self.hop = hop
+        self.remote = str(hop)
         self.dcid = dcid
         self.stream = stream
         self.engine = engine
@@ -154,18 +167,20 @@ class Connection:
             or self._services.clock.now() >= self.expires
         )
 
-    def fits(self, due: Due, destination: Destination, broken_attempts: int) -> bool:
+    def fits(
+        self, due: Due, destination: Destination, broken_attempts: int, *, clear_allowed: bool = True
+    ) -> bool:
         """Whether this connection may carry another message of this destination, judged anew.
 
         A commit that changed anything the judgement rests on (plan, anchors) drains the connection.
         """
         runtime = self._services.runtime
-        if runtime is self.runtime and destination is self.destination:
+        if clear_allowed and runtime is self.runtime and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
         names = self.hop.names
         hop = Hop(self.hop.address, self.hop.port, type(names)(due.domain, *_origin(names)))
-        plan = plan_for(runtime, rule, hop, clear_allowed=True, broken_attempts=broken_attempts)
+        plan = plan_for(runtime, rule, hop, clear_allowed=clear_allowed, broken_attempts=broken_attempts)
         outcome = judge_tls(plan, self.outcome.facts)
         if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
             return False
@@ -201,6 +216,7 @@ class Connection:
                 emit(EightBitToSevenBitHop(now(), self.dcid, message.mid))
             await self._body(message)
             final = await self._expect(BodyAnswered)
+            self.usable = self.dot_sent  # an answer before the dot ends the connection
             self.dot_sent = False
             return self._answered(due, envelope, final.reply)
         except ConnectionBroken as broken:
@@ -208,7 +224,7 @@ class Connection:
             if not fresh and not answered:
                 raise Stale from None
             self._report(broken)
-            outcome = failed(due, broken.failure(str(self.hop)), self.dcid)
+            outcome = failed(due, broken.failure(self.remote), self.dcid)
             outcome.elsewhere = not self.dot_sent
             return outcome
         except UnsendableText as error:
@@ -219,17 +235,17 @@ class Connection:
         capabilities = self._capabilities
         if message.envelope.smtputf8 and not capabilities.smtputf8:
             text = f"{self.hop.host} does not support internationalised mail (SMTPUTF8)"
-            return Failure(Stage.UTF8, True, (text,), remote=str(self.hop))
+            return Failure(Stage.UTF8, True, (text,), remote=self.remote)
         if capabilities.size and message.size > capabilities.size:
             text = f"{self.hop.host} takes messages of at most {capabilities.size} bytes"
-            return Failure(Stage.SIZE, True, (text,), remote=str(self.hop))
+            return Failure(Stage.SIZE, True, (text,), remote=self.remote)
         return None
 
     async def _envelope(self, message: StoredMessage, recipients: tuple[Any, ...]) -> EnvelopeAnswered:
         self.stream.set_deadline(self._times.command)
         self.engine.begin(Transaction.of(message.envelope, recipients, message.size))
         self.stream.write(self.engine.take_output())
-        return await self._expect(EnvelopeAnswered)
+        return await self._expect(EnvelopeAnswered, self._times.command)
 
     async def _body(self, message: StoredMessage) -> None:
         """The message as it was kept; dots are doubled only where receiving it saw a line that starts with one."""
@@ -242,7 +258,8 @@ class Connection:
                 return
             while piece := await reader.read(PIECE):
                 stream.write(engine.body(piece, stuff=stuff, last=False))
-                await self._drain()
+                if not await self._drained():
+                    return  # the peer hung up on the message; what it said of it is read next
         except BodyDamaged:
             # What was sent so far must not become a message: no dot, the connection ends here.
             self.usable = False
@@ -259,7 +276,7 @@ class Connection:
 
     def _refused(self, due: Due, envelope: EnvelopeAnswered) -> Outcome:
         """Nothing was sent: MAIL, every RCPT, or DATA was refused."""
-        outcome = Outcome(self.dcid, tls=self._record, remote=str(self.hop))
+        outcome = Outcome(self.dcid, tls=self._record, remote=self.remote)
         stage = Stage.SYSTEM if envelope.mail.code >= 300 else Stage.ADDRESS
         for rid, reply in zip(due.rids, envelope.recipients, strict=True):
             if reply.code >= 300:
@@ -272,7 +289,7 @@ class Connection:
         return outcome
 
     def _answered(self, due: Due, envelope: EnvelopeAnswered, final: Reply) -> Outcome:
-        outcome = Outcome(self.dcid, response=final, tls=self._record, remote=str(self.hop))
+        outcome = Outcome(self.dcid, response=final, tls=self._record, remote=self.remote)
         outcome.dsn_passed_on = self._capabilities.dsn
         taken = final.code < 300
         for rid, reply in zip(due.rids, envelope.recipients, strict=True):
@@ -286,8 +303,8 @@ class Connection:
 
     # --- the session -------------------------------------------------------------------------
 
-    async def _expect(self, kind: type[Wanted]) -> Wanted:
-        event = await expect(self.stream, self.engine)
+    async def _expect(self, kind: type[Wanted], seconds: float | None = None) -> Wanted:
+        event = await expect(self.stream, self.engine, seconds)
         if not isinstance(event, kind):
             raise ConnectionBroken(f"unexpected {type(event).__name__}")
         return event
@@ -298,11 +315,14 @@ class Connection:
         self.stream.write(self.engine.take_output())
         await self._expect(ResetDone)
 
-    async def _drain(self) -> None:
+    async def _drained(self) -> bool:
+        """False when the peer takes no more octets."""
+        self.stream.set_deadline(self._times.data_block)
         try:
             await self.stream.drain()
-        except StreamError as error:
-            raise ConnectionBroken(str(error)) from None
+        except StreamError:
+            return False
+        return True
 
     def _report(self, broken: ConnectionBroken) -> None:
         report_broken(self._services, self.destination.domain, self.hop, self.dcid, self.stream, broken)

@@ -33,14 +33,16 @@ class Made:
 
 def wanted_reports(message: StoredMessage, outcome: Outcome, decision: Decision) -> Wanted:
     """The kinds of reports that the sender wants of this attempt, each with its recipients."""
+    recipients = message.envelope.recipients
     if message.envelope.sender.null:
         return []
+    if not outcome.failures and not any(recipients[rid].notify for rid in outcome.delivered):
+        return []  # the usual case: all delivered, and nobody asked for a receipt
     groups = [
         (Kind.FAILED, list(decision.bounced)),
         (Kind.DELAYED, decision.warn),
         (Kind.RELAYED, [] if outcome.dsn_passed_on else outcome.delivered),
     ]
-    recipients = message.envelope.recipients
     chosen = [(kind, [rid for rid in rids if wants(recipients[rid], kind)]) for kind, rids in groups]
     return [(kind, rids) for kind, rids in chosen if rids]
 
