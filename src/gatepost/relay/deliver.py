@@ -187,6 +187,7 @@ class Connection:
         self.runtime = runtime
         self.destination = destination
         self.hop = hop
+        self.remote = str(hop)
         self._take_outcome(outcome)
         return True
 
