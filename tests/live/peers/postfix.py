@@ -116,7 +116,7 @@ class Postfix:
 
     def queue(self) -> Sequence[str]:
         """Postfix's own list of its queue, one JSON object a message."""
-        command = ["postqueue", "-c", self.folder / "etc", "-j"]
+        command = ["postqueue", "-c", str(self.folder / "etc"), "-j"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
     def stop(self) -> None:
