@@ -41,7 +41,7 @@ from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import observe_session, plan_for
 from gatepost.relay.services import Runtime, Services
 from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
-from gatepost.wire.smtp_client import ClientEngine
+from gatepost.wire.smtp_client import BEHIND_STARTTLS, ClientEngine
 
 REMEMBER_NO_CERTIFICATE = 86_400.0
 
@@ -77,6 +77,7 @@ class Opener:
         self._times = runtime.document.delivery.timeouts
         self._dcid = 0
         self._stream: Stream | None = None
+        self._certificate_shown = False
         self._behind_220 = False  # STARTTLS was accepted: what fails from now on is a broken handshake (R24)
 
     def key(self, *, clear_allowed: bool, broken_attempts: int) -> tuple[Any, ...]:
@@ -125,7 +126,8 @@ class Opener:
     async def _attempt(self, plan: TlsPlan) -> Connection:
         """One TCP connection. Whatever ends it early also closes it and logs the close."""
         self._dcid = self._services.ids.dcid.take()
-        self._behind_220 = False
+        self._certificate_shown = self._behind_220 = False
+        self._stream = None
         stream = await self._dial()
         self._stream = stream
         engine = ClientEngine(self._runtime.hello(stream.local.host))
@@ -167,7 +169,7 @@ class Opener:
             )
         except DialFailed as error:
             broken = ConnectionBroken(str(error))
-            report_broken(services, self._destination.domain, hop, self._dcid, None, broken)
+            self._report(broken)
             raise HopFailed(broken.failure(str(hop)), self._dcid) from None
         services.counters.connections_out += 1
         services.counters.connections_out_now += 1
@@ -213,22 +215,38 @@ class Opener:
             raise self._refused(outcome)
         if facts.stage is TlsStage.ESTABLISHED:
             engine.tls_started()
-            await self._hello(engine)
+            await self._hello_inside(engine)
         return outcome
+
+    async def _hello_inside(self, engine: ClientEngine) -> None:
+        """EHLO again. With TLS 1.3 a peer's dislike of our certificate shows only now."""
+        try:
+            await self._hello(engine)
+        except ConnectionBroken as broken:
+            if self._certificate_shown and broken.reply is None:
+                raise _CertificateUnwelcome from None
+            raise
 
     async def _starttls(self, engine: ClientEngine, plan: TlsPlan) -> TlsFacts:
         stream = self._live()
         stream.set_deadline(self._times.command)
         engine.starttls()
         stream.write(engine.take_output())
-        event = await expect(stream, engine)
+        try:
+            event = await expect(stream, engine)
+        except ConnectionBroken as broken:
+            if broken.text != BEHIND_STARTTLS:
+                raise
+            return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=broken.text)
         if not isinstance(event, StartTlsAnswered):
             raise ConnectionBroken("the answer to STARTTLS was not understood")
         if not event.accepted:
             return TlsFacts(TlsStage.REFUSED, reply=event.reply)
+        self._behind_220 = True
         if stream.unread:
-            raise ConnectionBroken("bytes behind STARTTLS")
+            return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=BEHIND_STARTTLS)
         context = self._runtime.client_contexts[plan.certificate]
+        stream.set_deadline(self._times.handshake)
         try:
             session = await stream.start_tls(context, sni=plan.sni)
         except TlsFailure as failure:
@@ -237,6 +255,7 @@ class Opener:
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(failure))
         except StreamError as error:
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(error))
+        self._certificate_shown = bool(plan.certificate) and session.certificate_requested
         return observe_session(self._services, self._runtime, plan, session)
 
     def _log(self, outcome: TlsOutcome) -> None:
@@ -288,14 +307,18 @@ class Opener:
         return self._stream
 
     def _report(self, broken: ConnectionBroken) -> None:
-        report_broken(self._services, self._destination.domain, self._hop, self._dcid, self._stream, broken)
+        local = self._stream.local.host if self._stream is not None else self._source()
+        report_broken(self._services, self._destination.domain, self._hop, self._dcid, local, broken)
+
+    def _source(self) -> str:
+        """The address we would have called from; the unspecified one where the kernel was to choose."""
+        version = self._hop.address.version
+        return str(self._runtime.sources.get(version) or ("0.0.0.0" if version == 4 else "::"))
 
 
 def _unwelcome(event: object) -> ConnectionBroken:
-    """A greeting or EHLO that was refused: for this host only, so never final (RFC 5321 §4.2.1, 5yz of a host)."""
+    """A greeting or EHLO that was refused."""
     reply = getattr(event, "reply", None)
     if not isinstance(reply, Reply):
         return ConnectionBroken("the remote host did not greet")
-    return ConnectionBroken(
-        f"{reply.code} {reply.text}", Reply(min(reply.code, 499), reply.enhanced, reply.lines)
-    )
+    return ConnectionBroken(f"{reply.code} {reply.text}", reply)

@@ -155,11 +155,13 @@ class _Courier:
         self._connection = connection
         self._task = asyncio.current_task()
         self._stopping = False
+        self._settling = False
 
     def stop(self) -> None:
-        """The gateway stops: go on only to read the answer to a final dot."""
+        """The gateway stops: go on only to read the answer to a final dot, and to write down what it was."""
         self._stopping = True
-        if self._task is not None and not (self._connection is not None and self._connection.dot_sent):
+        owned = self._connection is not None and self._connection.dot_sent
+        if self._task is not None and not owned and not self._settling:
             self._task.cancel()
 
     def cut(self) -> None:
@@ -204,7 +206,7 @@ class _Courier:
         reference = self._services.on_bug(f"delivering MID {due.message.mid}", error)
         self._part_at_once()
         text = f"internal error, reference {reference}"
-        await self._couriers.settler.settle(due, failed(due, Failure(Stage.SYSTEM, False, (text,))))
+        await self._settle(due, failed(due, Failure(Stage.SYSTEM, False, (text,))))
 
     # --- one due -----------------------------------------------------------------------------
 
@@ -225,14 +227,22 @@ class _Courier:
             return
         finally:
             spool.unmark_in_work(due.message.mid)
-        await self._couriers.settler.settle(due, outcome)
+        await self._settle(due, outcome)
 
-    async def _on_hand(self, due: Due) -> Outcome | None:
+    async def _settle(self, due: Due, outcome: Outcome) -> None:
+        self._settling = True
+        try:
+            await self._couriers.settler.settle(due, outcome)
+        finally:
+            self._settling = False
+
+    async def _on_hand(self, due: Due, *, clear_allowed: bool = True) -> Outcome | None:
         """Try the connection that is open; None when there is none that fits, or it was dead."""
         connection = self._connection
         if connection is None:
             return None
-        if not connection.fits(due, self._destination, _broken_attempts(due)):
+        broken = _broken_attempts(due)
+        if not connection.fits(due, self._destination, broken, clear_allowed=clear_allowed):
             await self._part()
             return None
         try:
@@ -270,7 +280,7 @@ class _Courier:
         self._connection = self._couriers.borrow(
             opener.key(clear_allowed=clear_allowed, broken_attempts=broken)
         )
-        outcome = await self._on_hand(due)
+        outcome = await self._on_hand(due, clear_allowed=clear_allowed)
         if outcome is not None:
             return outcome
         self._connection = await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)
@@ -290,7 +300,7 @@ class _Courier:
         failure = outcome.failures[due.rids[0]]
         self._destination.hops = None
         while (other := self._destination.take()) is not None:
-            await self._couriers.settler.settle(other, failed(other, failure, outcome.dcid))
+            await self._settle(other, failed(other, failure, outcome.dcid))
         return outcome
 
 

@@ -10,6 +10,7 @@ Timeouts are those of RFC 5321 §4.5.3.2. After the final dot the peer may own t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gatepost.core.events import (
@@ -61,8 +62,9 @@ class ConnectionBroken(Exception):
         self.reply = reply
 
     def failure(self, remote: str) -> Failure:
+        """Never final: even a 5yz speaks here for the host and not for the message (RFC 5321 §4.2.1)."""
         if self.reply is not None:
-            return failure_from_reply(Stage.SYSTEM, self.reply, remote)
+            return replace(failure_from_reply(Stage.SYSTEM, self.reply, remote), permanent=False)
         return Failure(Stage.NETWORK, False, (self.text,), remote=remote)
 
 
@@ -326,7 +328,8 @@ class Connection:
         return True
 
     def _report(self, broken: ConnectionBroken) -> None:
-        report_broken(self._services, self.destination.domain, self.hop, self.dcid, self.stream, broken)
+        local = self.stream.local.host
+        report_broken(self._services, self.destination.domain, self.hop, self.dcid, local, broken)
 
     async def close(self) -> None:
         """QUIT where the protocol allows it, then the connection ends and the log says so."""
@@ -372,7 +375,7 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
 
 
 def report_broken(
-    services: Services, domain: str, hop: Hop, dcid: int, stream: Stream | None, broken: ConnectionBroken
+    services: Services, domain: str, hop: Hop, dcid: int, local: str, broken: ConnectionBroken
 ) -> None:
     """The `Connection Error` line of a connection that the network or a reply ended."""
     reply = broken.reply
@@ -385,7 +388,7 @@ def report_broken(
             str(hop.address),
             hop.port,
             details,
-            stream.local.host if stream is not None else "",
+            local,
             "network error" if reply is None else "unexpected SMTP response",
         )
     )

@@ -46,7 +46,7 @@ from gatepost.wire.client_replies import ReplyFault, ReplyReader, greeting_name,
 GROUP_RECIPIENTS = 100
 GROUP_OCTETS = 16_384
 
-_BEHIND_STARTTLS = "bytes behind STARTTLS"
+BEHIND_STARTTLS = "bytes behind STARTTLS"
 
 
 class OutOfTurn(RuntimeError):
@@ -121,7 +121,7 @@ class ClientEngine:
         if self._state is State.DEAD or not data:
             return
         if self._state is State.HANDSHAKE:
-            self._fail(_BEHIND_STARTTLS)
+            self._fail(BEHIND_STARTTLS)
             return
         try:
             self._reader.feed(data)
@@ -290,7 +290,7 @@ class ClientEngine:
         if reply.code != 220:
             self._state = State.READY
         elif self._reader.unread:
-            self._fail(_BEHIND_STARTTLS)
+            self._fail(BEHIND_STARTTLS)
             return None
         else:
             self._state = State.HANDSHAKE
