@@ -1,0 +1,61 @@
+"""A resolver whose zone is written down in the test. It answers like `net.resolver.Resolver`, at once.
+
+A name that is not in the zone does not exist; a name in `failing` gets no answer (SERVFAIL, time-out).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from gatepost.core.address import IPAddress
+from gatepost.net.dns_answer import DnsAnswer, DnsStatus, HostName, Mx, NoName, PtrAnswer, Undetermined
+
+
+class FakeResolver:
+    """`asked` holds every question in order."""
+
+    def __init__(self) -> None:
+        self._mx: dict[str, tuple[Mx, ...]] = {}
+        self._addresses: dict[str, tuple[IPAddress, ...]] = {}
+        self._names: dict[IPAddress, PtrAnswer] = {}
+        self.failing: set[str] = set()
+        self.secure: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+
+    def set_mx(self, domain: str, *records: tuple[int, str]) -> None:
+        self._mx[domain] = tuple(Mx(preference, host) for preference, host in records)
+
+    def set_addresses(self, host: str, *addresses: str) -> None:
+        self._addresses[host] = tuple(ipaddress.ip_address(address) for address in addresses)
+
+    def set_name(self, address: str, name: str | None) -> None:
+        """The confirmed name of a client; None: its look-up fails."""
+        answer: PtrAnswer = Undetermined("SERVFAIL") if name is None else HostName(name)
+        self._names[ipaddress.ip_address(address)] = answer
+
+    async def mx(self, domain: str) -> DnsAnswer[Mx]:
+        return self._answer("MX", domain, self._mx.get(domain, ()))
+
+    async def addresses(self, host: str) -> DnsAnswer[IPAddress]:
+        return self._answer("A", host, self._addresses.get(host, ()))
+
+    async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
+        self.asked.append(("PTR", str(address)))
+        return self._names.get(address, NoName())
+
+    def forget(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def _answer(self, kind: str, name: str, values: Iterable[object]) -> DnsAnswer:  # type: ignore[type-arg]
+        self.asked.append((kind, name))
+        found = tuple(values)
+        if name in self.failing:
+            return DnsAnswer(DnsStatus.TEMPORARY, detail="SERVFAIL")
+        if found:
+            return DnsAnswer(DnsStatus.FOUND, found, name in self.secure, 300.0)
+        known = name in self._mx or name in self._addresses
+        return DnsAnswer(DnsStatus.NO_DATA if known else DnsStatus.NXDOMAIN, (), name in self.secure, 300.0)
