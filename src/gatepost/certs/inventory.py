@@ -118,6 +118,18 @@ def _entry(stored: StoredProfile, used: Sequence[Use], anchors: Anchors, now: fl
     )
 
 
+def stored_text(store: ConfigStore, revision: int) -> str:
+    """One revision of a profile in a few words that tell it from any other: subject, last day, fingerprint."""
+    stored = store.profile(revision)
+    if stored is None:
+        return f"revision {revision}"
+    try:
+        leaf = Profile.from_document(dict(stored.record)).leaf
+    except PkiError:
+        return f"revision {revision}, unreadable"
+    return f"{leaf.subject}, until {iso_time(leaf.not_after)[:10]}, SHA-256 {leaf.fingerprint[:16]}…"
+
+
 async def keep_profile(store: ConfigStore, keeper: Keeper, profile: Profile, clock: Clock) -> int:
     """Put a profile into the store with its key sealed; returns its revision. Nothing uses it yet."""
     return await seal_profile(

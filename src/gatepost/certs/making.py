@@ -34,6 +34,10 @@ def new_self_signed(
     name: str, subject: SubjectFields, san: Sequence[str], days: int, kind: KeyKind, now: float
 ) -> Profile:
     """Key, certificate and signing request in one step (R3). Without `san` the common name is one. Raises PkiError."""
+    if subject.country and not (
+        len(subject.country) == 2 and subject.country.isascii() and subject.country.isalpha()
+    ):
+        raise PkiError("the country is its two-letter code", "for example IT or DE")
     key = generate(kind)
     made = make_self_signed(subject, san, days, key, now)
     return make_profile(

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatepost.certs.authorities import custom_roots, join_lists, read_authorities, system_bundle
+from gatepost.certs.authorities import custom_roots, join_lists, system_bundle
 from gatepost.certs.inventory import iso_time
 from gatepost.control.ops.draft import Submission, changed_section, current, draft_of, submit
+from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ports import Caller
 from gatepost.core.errors import Exit, OperatorError, Problem
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import Certificate
-from gatepost.pki.errors import PkiError
 from gatepost.pki.text import printable
 
 SECTION = "certificate_authorities"
@@ -72,20 +72,18 @@ def _rows(name: str, certificates: Iterable[Certificate], enabled: bool) -> list
 
 async def import_(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """Put the certificates of a file into the custom list, or replace it by them. Does not switch it on."""
-    try:
-        reading = await asyncio.to_thread(read_authorities, arguments.data("file"))
-    except PkiError as error:
-        raise OperatorError(error.text, error.hint) from None
+    answer = await context.read("authorities", {"file": as_text(arguments.data("file"))})
+    read = custom_roots(answer["pem"]).certificates
     draft = draft_of(context, caller)
     before = "" if arguments.flag("replace") else draft.content.authorities
-    pem, added = join_lists(before, reading.certificates)
+    pem, added = join_lists(before, read)
     content = replace(draft.content, authorities=pem)
     comment = arguments.comment() or f"{added} certificate authorities imported"
-    notes = tuple(Problem("file", note, warning=True) for note in reading.notes)
+    notes = tuple(Problem("file", note, warning=True) for note in answer["notes"])
     how = Submission(comment, arguments.flag("pending"))
-    answer = await submit(context, caller, draft.with_content(content), how, warnings=notes)
+    outcome = await submit(context, caller, draft.with_content(content), how, warnings=notes)
     enabled = _enabled(content.document, "custom")
-    return {**answer, "added": added, "total": len(custom_roots(pem)), "enabled": enabled}
+    return {**outcome, "added": added, "total": len(custom_roots(pem)), "enabled": enabled}
 
 
 async def export(context: Context, arguments: Arguments, caller: Caller) -> Any:
@@ -102,12 +100,14 @@ async def switch(context: Context, arguments: Arguments, caller: Caller) -> Any:
     if name not in LISTS:
         raise OperatorError(f"there is no list {name}", "there are system and custom", code=Exit.USAGE)
     draft = draft_of(context, caller)
+    notes: tuple[Problem, ...] = ()
     if name == "custom" and enabled and not draft.content.authorities:
-        raise OperatorError("the custom list is empty", "`gatepost ca import FILE` fills it")
+        text, hint = "the custom list is empty", "`gatepost ca import FILE` fills it"
+        notes = (Problem(f"{SECTION}.custom", text, hint, warning=True),)
     content = changed_section(draft.content, SECTION, {name: enabled})
     comment = arguments.comment() or f"{name} list of authorities switched {'on' if enabled else 'off'}"
     how = Submission(comment, arguments.flag("pending"))
-    return await submit(context, caller, draft.with_content(content), how)
+    return await submit(context, caller, draft.with_content(content), how, warnings=notes)
 
 
 OPERATIONS = (

@@ -7,13 +7,14 @@ from typing import Any
 
 from gatepost.certs.authorities import system_bundle
 from gatepost.certs.inventory import Entry, entries, keep_profile, with_profile
-from gatepost.certs.making import DEFAULT_DAYS, import_profile, new_self_signed
+from gatepost.certs.making import DEFAULT_DAYS, new_self_signed
 from gatepost.control.ops.draft import Submission, current, draft_of, submit
+from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ports import Caller
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.errors import PassphraseNeeded, PkiError
+from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import KeyKind
 from gatepost.pki.profile import Profile
 from gatepost.pki.selfsigned import SubjectFields
@@ -43,21 +44,17 @@ async def import_(context: Context, arguments: Arguments, caller: Caller) -> Any
     name = arguments.text("name")
     if not arguments.flag("replace"):
         _refuse_existing(context, caller, name, "replace it with --replace")
-    passphrase = arguments.text("passphrase", "") or None
-    try:
-        profile = await asyncio.to_thread(
-            import_profile,
-            name,
-            arguments.data("file"),
-            arguments.data("key"),
-            passphrase,
-            context.clock.now(),
-        )
-    except PassphraseNeeded:
+    values = {
+        "name": name,
+        "file": as_text(arguments.data("file")),
+        "key": as_text(arguments.data("key")),
+        "passphrase": arguments.text("passphrase", ""),
+        "now": context.clock.now(),
+    }
+    answer = await context.read("certificate", values)
+    if answer.get("needs_passphrase"):
         return {"needs_passphrase": True, "said": "a pass-phrase is needed"}
-    except PkiError as error:
-        raise OperatorError(error.text, error.hint) from None
-    return await _put(context, arguments, caller, profile)
+    return await _put(context, arguments, caller, Profile.from_document(answer["profile"]))
 
 
 async def _put(context: Context, arguments: Arguments, caller: Caller, profile: Profile) -> Any:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatepost.certs.inventory import iso_time
-from gatepost.config.diff import diff
+from gatepost.certs.inventory import iso_time, stored_text
+from gatepost.config.diff import Change, diff
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import load_plain, to_plain
-from gatepost.config.yaml_text import read_yaml
 from gatepost.control.ops.draft import (
     Draft,
     Submission,
@@ -23,26 +22,33 @@ from gatepost.control.ops.draft import (
     today,
     whole_document,
 )
-from gatepost.control.ops.exchange import Brought, export_parts, take_parts
+from gatepost.control.ops.exchange import Brought, export_parts
+from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ports import Caller
-from gatepost.core.errors import OperatorError
+from gatepost.core.errors import OperatorError, Problem
+from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content, Version
 
 
 def _submission(arguments: Arguments) -> Submission:
-    return Submission(arguments.comment(), arguments.flag("pending"))
+    return Submission(arguments.comment(), arguments.flag("pending"), document=True)
 
 
 async def _read(context: Context, arguments: Arguments, known: Content) -> tuple[Examination, Brought]:
     """The file as an examined document, and the certificates, authorities and users that came in it."""
-    data = await asyncio.to_thread(read_yaml, arguments.data("text"))
-    brought = Brought()
-    if isinstance(data, dict):
-        data, brought = await asyncio.to_thread(take_parts, data)
+    answer = await context.read("yaml", {"text": as_text(arguments.data("text"))})
+    syntax = tuple(Problem(p["path"], p["text"], p["hint"], p["warning"]) for p in answer["problems"])
+    if not answer["readable"]:
+        return Examination(syntax, None), Brought()
+    brought = Brought(
+        tuple(Profile.from_document(profile) for profile in answer.get("profiles", ())),
+        answer.get("authorities"),
+        answer.get("users"),
+    )
     names = {*known.profiles, *brought.names()}
-    found = await asyncio.to_thread(examine, data, names, today(context))
-    return Examination((*brought.problems, *found.problems), found.document), brought
+    found = await asyncio.to_thread(examine, answer["document"], names, today(context))
+    return Examination((*syntax, *found.problems), found.document), brought
 
 
 async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:
@@ -99,7 +105,7 @@ async def commit_candidate(context: Context, arguments: Arguments, caller: Calle
         raise OperatorError(
             "you have no pending changes", "commands with --pending make some; without it they commit at once"
         )
-    answer = await submit(context, caller, draft, Submission(arguments.comment(), False))
+    answer = await submit(context, caller, draft, Submission(arguments.comment(), False, document=True))
     return {**answer, "included": False}
 
 
@@ -125,9 +131,12 @@ def changes(context: Context, before: Content, after: Content) -> list[dict[str,
         {"path": change.path, "before": change.before, "after": change.after, "line": change.line()}
         for change in diff(load_plain(dict(before.document)), load_plain(dict(after.document)))
     ]
-    pairs = (("certificates", before.profiles, after.profiles), ("users", before.users, after.users))
-    for section, old, new in pairs:
-        found += _named_changes(section, old, new)
+    found += _named_changes(
+        "certificates",
+        {name: stored_text(context.store, revision) for name, revision in before.profiles.items()},
+        {name: stored_text(context.store, revision) for name, revision in after.profiles.items()},
+    )
+    found += _named_changes("users", before.users, after.users, hidden=True)
     if before.authorities != after.authorities:
         counts = [text.count("-----BEGIN") for text in (before.authorities, after.authorities)]
         found.append(_change("authorities", f"{counts[0]} certificates", f"{counts[1]} certificates"))
@@ -135,27 +144,22 @@ def changes(context: Context, before: Content, after: Content) -> list[dict[str,
 
 
 def _named_changes(
-    section: str, old: Mapping[str, object], new: Mapping[str, object]
+    section: str, old: Mapping[str, str], new: Mapping[str, str], *, hidden: bool = False
 ) -> list[dict[str, Any]]:
+    """What differs by name; a `hidden` value (the hash of a pass-phrase) is only said to be there."""
     found = []
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
-            texts = [_revision(section, side.get(name)) for side in (old, new)]
+            texts = [side.get(name) for side in (old, new)]
+            if hidden:
+                texts = [None if text is None else "(pass-phrase)" for text in texts]
             found.append(_change(f"{section}[{name}]", *texts))
     return found
 
 
-def _revision(section: str, value: object) -> str | None:
-    """A certificate by its revision; of a user, whose value is a hash, only that there is one."""
-    if value is None:
-        return None
-    return f"revision {value}" if section == "certificates" else "(pass-phrase)"
-
-
 def _change(path: str, before: str | None, after: str | None) -> dict[str, Any]:
-    from gatepost.config.diff import Change
-
-    return {"path": path, "before": before, "after": after, "line": Change(path, before, after).line()}
+    line = Change(path, before, after).line()
+    return {"path": path, "before": before, "after": after, "line": line}
 
 
 async def history(context: Context, arguments: Arguments, caller: Caller) -> Any:
@@ -186,7 +190,7 @@ async def rollback(context: Context, arguments: Arguments, caller: Caller) -> An
             "commit them or give them up (`gatepost config clear`) before",
         )
     draft = Draft(latest.number, old.content, False)
-    return await submit(context, caller, draft, Submission(comment, arguments.flag("pending")))
+    return await submit(context, caller, draft, Submission(comment, arguments.flag("pending"), document=True))
 
 
 async def export(context: Context, arguments: Arguments, caller: Caller) -> Any:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from gatepost.control.ops.audit import OfflineLog, audit_event
+from gatepost.control.ops.confined import read_confined
 from gatepost.control.ops.registry import Arguments, Context, Operation
 from gatepost.control.ports import Caller, Gateway
 from gatepost.core.errors import Exit, OperatorError
@@ -37,7 +38,8 @@ class Door:
         self, home: Home, store: ConfigStore, keeper: Keeper, gateway: Gateway | None, clock: Clock
     ) -> None:
         emit = gateway.emit if gateway is not None else OfflineLog(home, clock).emit
-        self._context = Context(home, store, keeper, gateway, clock, emit)
+        read = read_confined if gateway is not None else _read_here
+        self._context = Context(home, store, keeper, gateway, clock, emit, read)
         self._operations: dict[str, Operation] = {}
         self._changing = asyncio.Lock()
 
@@ -76,3 +78,10 @@ class Door:
         said = result.get("said", "") if isinstance(result, Mapping) else ""
         context.emit(audit_event(context.clock.now(), found.name, caller, said))
         return result
+
+
+async def _read_here(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """In a command on a stopped gateway, which is short-lived itself."""
+    from gatepost.control.ops.reading import read
+
+    return read(kind, values)

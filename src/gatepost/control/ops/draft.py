@@ -44,10 +44,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """How a change is to be taken: committed with a comment, or left pending."""
+    """How a change is to be taken: committed with a comment, or left pending.
+
+    `document` says that the document as a whole is submitted: then all its warnings are repeated, and a version is
+    made even if nothing differs.
+    """
 
     comment: str
     pending: bool
+    document: bool = False
 
 
 def current(context: Context) -> Version:
@@ -83,20 +88,23 @@ async def submit(
     """Take a changed draft: commit it, or leave it pending. Raises OperatorError; then nothing has changed, except
     that a draft which others' changes stand in the way of is kept as the caller's candidate.
 
-    The answer has `version` (0 while pending), `pending`, `included` (earlier pending changes went along), `warnings`, and
-    `said`, a short account for the log.
+    The answer has `version` (0 while pending), `pending`, `included` (earlier pending changes went along), `unchanged`
+    (there was nothing to do), `warnings`, and `said`, a short account for the log.
     """
+    latest = current(context)
+    if not how.document and not draft.pending and draft.content == latest.content:
+        return {**_answer(latest.number, draft, warnings, "nothing to do"), "unchanged": True}
     if how.pending:
         found = examine_content(context, draft.content)
         found.require()
         context.store.put_candidate(caller.name, draft.base, draft.content, context.clock.now())
-        return _answer(0, draft, (*warnings, *found.warnings), "left pending")
+        return _answer(0, draft, (*warnings, *(found.warnings if how.document else ())), "left pending")
     try:
         number, found = await commit(context, caller, draft, how.comment)
     except MergeConflict as conflict:
         context.store.put_candidate(caller.name, draft.base, draft.content, context.clock.now())
         raise _conflict_refusal(conflict) from None
-    return _answer(number, draft, (*warnings, *found.warnings), f"version {number}")
+    return _answer(number, draft, (*warnings, *(found.warnings if how.document else ())), f"version {number}")
 
 
 def whole_document(context: Context, caller: Caller, draft: Draft, content: Content) -> Draft:
@@ -123,6 +131,7 @@ def _answer(number: int, draft: Draft, warnings: tuple[Problem, ...], said: str)
         "version": number,
         "pending": not number,
         "included": bool(number) and draft.pending,
+        "unchanged": False,
         "warnings": [problem_document(problem) for problem in warnings],
         "said": said,
     }

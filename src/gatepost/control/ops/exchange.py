@@ -25,13 +25,16 @@ from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile, make_profile, profile_key
 from gatepost.store.config_store import Content
 
-CERTIFICATES, AUTHORITIES, USERS = "certificates", "custom_authorities", "users"
+PARTS = (CERTIFICATES, AUTHORITIES, USERS) = ("certificates", "custom_authorities", "users")
 _HASH = "$argon2id$"
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What came in a file beside the document, and what is wrong with it."""
+    """What came in a file beside the document, and what is wrong with it.
+
+    `authorities` and `users` are None where the file does not have them.
+    """
 
     profiles: tuple[Profile, ...] = ()
     authorities: str | None = None
@@ -74,7 +77,7 @@ async def export_parts(context: Context, content: Content) -> dict[str, Any]:
 
 def take_parts(data: dict[str, Any]) -> tuple[dict[str, Any], Brought]:
     """The file's document without the three keys, and what stood under them."""
-    rest = {key: value for key, value in data.items() if key not in (CERTIFICATES, AUTHORITIES, USERS)}
+    rest = {key: value for key, value in data.items() if key not in PARTS}
     problems: list[Problem] = []
     profiles = _profiles(data.get(CERTIFICATES), problems)
     authorities = _authorities(data.get(AUTHORITIES), problems)

@@ -21,12 +21,16 @@ def criteria(
     *, icid: int | None, dcid: int | None, mid: int | None, address: str, tls: str, since: str, now: float
 ) -> Criteria:
     """What is looked for, from words. Raises OperatorError (exit 2)."""
+    outcomes = [outcome.value for outcome in TlsFound]
+    if tls and tls not in outcomes:
+        raise OperatorError(
+            f"{tls} is no outcome of TLS", f"there are {', '.join(outcomes)}", code=Exit.USAGE
+        )
     try:
-        found = TlsFound(tls) if tls else None
         start = parse_since(since, now) if since else None
     except ValueError as error:
         raise OperatorError(str(error), code=Exit.USAGE) from None
-    return Criteria(icid, dcid, mid, address, found, start)
+    return Criteria(icid, dcid, mid, address, TlsFound(tls) if tls else None, start)
 
 
 def find_lines(home: Home, wanted: Criteria) -> Iterator[LogLine]:

@@ -32,6 +32,7 @@ class Context:
     gateway: Gateway | None
     clock: Clock
     emit: Emit
+    read: Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]  # a hostile file (`reading`)
 
     def running(self) -> Gateway:
         """The running gateway. Raises OperatorError (exit 69) where there is none."""

@@ -11,9 +11,9 @@ import typer
 
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
-from gatepost.control.shell.files import read_file, read_passphrase_file
+from gatepost.control.shell.files import STANDARD, read_file, read_passphrase_file
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
-from gatepost.control.shell.screen import day, facts, local, note, safe, say, say_json, table
+from gatepost.control.shell.screen import day, facts, local, note, paragraph, safe, say, say_json, table
 from gatepost.core.errors import Exit, OperatorError
 
 NameArgument = Annotated[
@@ -92,6 +92,8 @@ def import_(
     home: HomeOption = None,
 ) -> None:
     """Import a certificate with its private key and its chain."""
+    if [file, key, passphrase_file].count(STANDARD) > 1:
+        raise OperatorError("only one of the files can be standard input", code=Exit.USAGE)
     client = Client(home)
     args: dict[str, Any] = {
         "name": name,
@@ -148,8 +150,8 @@ def _say_certificate(client: Client, answer: Mapping[str, Any]) -> None:
 
 def _say_findings(findings: list[dict[str, str]]) -> None:
     for finding in findings:
-        tail = f" ({finding['repair']})" if finding["repair"] else ""
-        say(safe(f"  {finding['severity']}: {finding['text']}{tail}"))
+        tail = f"; {finding['repair']}" if finding["repair"] else ""
+        paragraph(f"  {finding['severity']}: ", finding["text"] + tail)
 
 
 def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
@@ -158,19 +160,13 @@ def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
     if as_json:
         say_json(rows)
         return
-    table(
-        ("Name", "Common name", "Status", "Valid until", "Used by"),
-        [
-            (
-                row["name"],
-                row["common_name"] or "-",
-                row["status"],
-                day(row["not_after"]),
-                ", ".join(row["used_by"]) or "-",
-            )
-            for row in rows
-        ],
-    )
+    cells: list[tuple[str, ...]] = []
+    for row in rows:
+        first, *more = row["used_by"] or ["-"]
+        head = (row["name"], row["common_name"] or "-", row["status"], day(row["not_after"]))
+        cells.append((*head, first))
+        cells += [("", "", "", "", use) for use in more]
+    table(("Name", "Common name", "Status", "Valid until", "Used by"), cells)
 
 
 def show(name: NameArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:

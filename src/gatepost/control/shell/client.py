@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from gatepost.control.ports import Caller
@@ -61,8 +62,9 @@ class Client:
 
     def begin(self) -> None:
         """Make an empty home into one (contract, Home); does nothing for any other."""
-        if not self.home.config_db.exists():
-            self._call_here("", {})
+        with suppress(PermissionError):  # not our home: what comes next says so
+            if not self.home.config_db.exists():
+                self._call_here("", {})
 
     def _call_here(self, op: str, args: Mapping[str, Any]) -> Any:
         """Run an operation in this process, under the lock and with the owner's identity; none for an empty name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -97,6 +98,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, indent: 
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         line = (indent + "  ".join(cells)).rstrip()
         say(line if not room or len(line) <= room else line[: room - 1] + "…")
+
+
+def paragraph(head: str, text: str) -> None:
+    """A text behind its head, wrapped to the width of a terminal."""
+    for line in textwrap.wrap(safe(text), WIDTH - len(head)) or [""]:
+        say(head + line)
+        head = " " * len(head)
 
 
 def facts(rows: Iterable[tuple[str, object]], *, indent: str = "") -> None:

@@ -1,0 +1,98 @@
+"""What is read from the operator's files: hostile until proven otherwise (architecture 8).
+
+Each kind takes JSON values and gives JSON values, so that it can run in another process (`confined`). A command on a stopped
+gateway is short-lived itself and reads here.
+
+    yaml          text -> document, what came with it, problems of syntax
+    certificate   file, key, pass-phrase -> a profile with its key, or the wish for a pass-phrase
+    authorities   file -> PEM, notes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gatepost.core.errors import ConfigurationError, OperatorError, Problem
+
+Values = Mapping[str, Any]
+
+
+def read(kind: str, values: Values) -> dict[str, Any]:
+    """Read a file of one kind; bytes are passed as Latin-1 text. Raises OperatorError."""
+    return _KINDS[kind](values)
+
+
+def as_text(data: bytes) -> str:
+    """Bytes as a JSON value, each octet one character."""
+    return data.decode("latin-1")
+
+
+def _bytes(values: Values, name: str) -> bytes:
+    return str(values[name]).encode("latin-1")
+
+
+def _yaml(values: Values) -> dict[str, Any]:
+    from gatepost.config.yaml_text import read_yaml
+
+    try:
+        data = read_yaml(_bytes(values, "text"))
+    except ConfigurationError as error:
+        return {"document": None, "readable": False, "problems": [_problem(p) for p in error.problems]}
+    if not isinstance(data, dict):
+        return {"document": data, "readable": True, "problems": []}
+    from gatepost.control.ops.exchange import PARTS, take_parts
+
+    if not any(part in data for part in PARTS):
+        return {"document": data, "readable": True, "problems": []}
+    document, brought = take_parts(data)
+    return {
+        "document": document,
+        "readable": True,
+        "profiles": [profile.with_key_document() for profile in brought.profiles],
+        "authorities": brought.authorities,
+        "users": None if brought.users is None else dict(brought.users),
+        "problems": [_problem(problem) for problem in brought.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    return {"path": problem.path, "text": problem.text, "hint": problem.hint, "warning": problem.warning}
+
+
+def _certificate(values: Values) -> dict[str, Any]:
+    from gatepost.certs.making import import_profile
+    from gatepost.pki.errors import PassphraseNeeded, PkiError
+
+    try:
+        profile = import_profile(
+            str(values["name"]),
+            _bytes(values, "file"),
+            _bytes(values, "key"),
+            str(values["passphrase"]) or None,
+            float(values["now"]),
+        )
+    except PassphraseNeeded:
+        return {"needs_passphrase": True}
+    except PkiError as error:
+        raise OperatorError(error.text, error.hint) from None
+    return {"profile": profile.with_key_document()}
+
+
+def _authorities(values: Values) -> dict[str, Any]:
+    from gatepost.certs.authorities import read_authorities
+    from gatepost.pki.errors import PkiError
+
+    try:
+        reading = read_authorities(_bytes(values, "file"))
+    except PkiError as error:
+        raise OperatorError(error.text, error.hint) from None
+    pem = b"".join(certificate.pem for certificate in reading.certificates)
+    return {"pem": pem.decode("ascii"), "notes": list(reading.notes)}
+
+
+_KINDS: Mapping[str, Callable[[Values], dict[str, Any]]] = {
+    "yaml": _yaml,
+    "certificate": _certificate,
+    "authorities": _authorities,
+}
