@@ -21,7 +21,7 @@ setup-dev:
 	@scripts/setup --dev
 
 run: setup ## start the gateway with a small mail sink, send one message through it, stay up until Ctrl-C
-	@exec $(BIN)/gatepost demo --home $(HOME_DIR)
+	@exec $(BIN)/python -m gatepost.app.show --home $(HOME_DIR)
 
 check: setup-dev ## format, lint, types, import contract and the fast tests: under a minute
 	$(BIN)/ruff format --check .
