@@ -212,6 +212,14 @@ async def raw_pair(**keywords: Any) -> AsyncIterator[tuple[Stream, socket.socket
             here.close()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0)
+
+
 async def read_exactly(stream: Stream, size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.net.kit import run
+from tests.net.kit import run, until
 
 from gatepost.net.deadlines import NEVER, DeadlineSweeper
 
@@ -28,8 +28,7 @@ def test_only_the_overdue_expire_and_again_until_they_leave() -> None:
         due, patient = Watched(loop.time(), sweeper), Watched(NEVER, sweeper)
         sweeper.add(due)
         sweeper.add(patient)
-        while len(sweeper) == 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(sweeper) == 1)
         assert due.times == 2
         assert patient.times == 0
         patient.deadline = loop.time()
@@ -47,8 +46,7 @@ def test_the_timer_rests_while_there_is_nothing_to_watch() -> None:
         first = Watched(NEVER, sweeper)
         sweeper.add(first)
         sweeper.remove(first)
-        while sweeper._timer is not None:
-            await asyncio.sleep(0.001)
+        await until(lambda: sweeper._timer is None)
         second = Watched(loop.time(), sweeper)
         sweeper.add(second)
         await second.expired.wait()

@@ -5,7 +5,7 @@ import errno
 import socket
 
 import pytest
-from tests.net.kit import run
+from tests.net.kit import run, until
 
 from gatepost.net.listener import Listener
 from gatepost.net.socket_address import SocketAddress, socket_address
@@ -98,8 +98,7 @@ def test_a_stop_during_the_rest_is_final() -> None:
         host = Host(sock)
         host.listener.resume()
         with socket.create_connection((host.listener.address.host, host.listener.address.port)):
-            while not host.problems:
-                await asyncio.sleep(0.001)
+            await until(lambda: bool(host.problems))
             host.listener.stop()
             await asyncio.sleep(0.03)
             assert host.accepted.empty()

@@ -19,6 +19,7 @@ from tests.net.kit import (
     read_to_end,
     run,
     server_context,
+    until,
 )
 
 from gatepost.net.errors import StreamLost, StreamTimeout, TlsFailure
@@ -29,6 +30,14 @@ BOTH = pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 
 def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
+
+
+async def write_for_ever(stream: Stream) -> None:
+    """Ends with the first write that meets the reset which an earlier one caused."""
+    while True:
+        stream.write(b"x")
+        await stream.drain()
+        await asyncio.sleep(0)
 
 
 def reset(sock: socket.socket) -> None:
@@ -160,10 +169,7 @@ def test_a_failed_write_shows_in_drain_and_the_last_reply_is_still_read() -> Non
             await asyncio.get_running_loop().sock_sendall(peer, b"421 closing\r\n")
             peer.close()
             with pytest.raises(StreamLost):
-                while True:  # the first write meets a socket that answers with a reset
-                    stream.write(b"x")
-                    await stream.drain()
-                    await asyncio.sleep(0)
+                await write_for_ever(stream)
             stream.write(b"ignored")
             assert await stream.read() == b"421 closing\r\n"
 
@@ -336,8 +342,7 @@ def test_octets_behind_starttls_never_become_commands() -> None:
             await loop.sock_sendall(peer, b"STARTTLS\r\n")
             assert await stream.read() == b"STARTTLS\r\n"
             await loop.sock_sendall(peer, b"MAIL FROM:<evil@example.org>\r\n")
-            while not stream.unread:
-                await asyncio.sleep(0)
+            await until(lambda: stream.unread)
             with pytest.raises(TlsFailure):
                 await stream.start_tls(server_context())
             with pytest.raises(TlsFailure):
@@ -353,8 +358,7 @@ def test_an_early_client_hello_is_part_of_the_handshake() -> None:
     async def main() -> None:
         async with pair() as ends:
             hello = asyncio.ensure_future(ends.client.start_tls(client_context()))
-            while not ends.server.unread:
-                await asyncio.sleep(0)
+            await until(lambda: ends.server.unread)
             await ends.server.start_tls(server_context())
             await hello
             ends.client.write(b"EHLO a\r\n")
@@ -369,7 +373,7 @@ def test_a_forged_record_breaks_the_session() -> None:
             here, there = await connected()
             stream = Stream(made, there)
             spare = here.dup()
-            reader, writer = await asyncio.open_connection(sock=here)
+            _, writer = await asyncio.open_connection(sock=here)
             serving = asyncio.ensure_future(stream.start_tls(server_context()))
             await writer.start_tls(plain_client())
             await serving
@@ -393,7 +397,7 @@ def test_clear_text_inside_a_session_is_never_handed_out(octets: bytes) -> None:
             here, there = await connected()
             stream = Stream(made, there)
             spare = here.dup()
-            reader, writer = await asyncio.open_connection(sock=here)
+            _, writer = await asyncio.open_connection(sock=here)
             serving = asyncio.ensure_future(stream.start_tls(server_context()))
             await writer.start_tls(plain_client())
             await serving

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from OpenSSL import SSL
@@ -164,7 +167,7 @@ def test_a_client_of_tls_1_0_is_refused_and_told_why() -> None:
             here, there = await connected()
             stream = Stream(made, there)
             shaking = asyncio.ensure_future(refused(stream))
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="TLSv1"):
                 old = plain_client(
                     minimum_version=ssl.TLSVersion.TLSv1,
                     maximum_version=ssl.TLSVersion.TLSv1,
@@ -186,7 +189,7 @@ def test_tls_1_0_works_where_the_administrator_allows_it() -> None:
             stream = Stream(made, there)
             context = server_context(parameters=TlsParameters(minimum="TLSv1.0"))
             shaking = asyncio.ensure_future(stream.start_tls(context))
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="TLSv1"):
                 old = plain_client(
                     minimum_version=ssl.TLSVersion.TLSv1,
                     maximum_version=ssl.TLSVersion.TLSv1,
@@ -200,38 +203,44 @@ def test_tls_1_0_works_where_the_administrator_allows_it() -> None:
     run(main)
 
 
+@asynccontextmanager
+async def offering(protocols: list[str]) -> AsyncIterator[tuple[asyncio.Task[object], Awaitable[Any]]]:
+    """Our server end, and a client that offers `protocols`: both handshakes, begun."""
+    async with reactor() as made:
+        here, there = await connected()
+        stream = Stream(made, there)
+        client = plain_client(alpn=protocols) if protocols else plain_client()
+        yield (
+            asyncio.ensure_future(stream.start_tls(server_context())),
+            asyncio.open_connection(sock=here, ssl=client, server_hostname="a.example"),
+        )
+        stream.abort()
+
+
 @pytest.mark.parametrize(
-    ("offered", "selected"),
-    [
-        ([], None),
-        (["smtp"], "smtp"),
-        (["h2", "smtp"], "smtp"),
-        (["http/1.1"], "refused"),
-        (["h2"], "refused"),
-    ],
+    ("offered", "selected"), [([], None), (["smtp"], "smtp"), (["h2", "smtp"], "smtp"), (["esmtp"], "esmtp")]
 )
 def test_alpn_is_smtp_or_nothing(offered: list[str], selected: str | None) -> None:
+    async def main() -> None:
+        async with offering(offered) as (serving, connecting):
+            _, writer = await connecting
+            await serving
+            assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == selected
+            writer.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("offered", [["http/1.1"], ["h2"], ["imap", "pop3"]])
+def test_a_client_of_another_protocol_is_refused(offered: list[str]) -> None:
     """C44: a browser that was led to the mail port gets no session to inject into."""
 
     async def main() -> None:
-        async with reactor() as made:
-            here, there = await connected()
-            stream = Stream(made, there)
-            shaking = asyncio.ensure_future(stream.start_tls(server_context()))
-            client = plain_client(alpn=offered) if offered else plain_client()
-            try:
-                _, writer = await asyncio.open_connection(sock=here, ssl=client, server_hostname="a.example")
-            except ssl.SSLError as error:
-                assert selected == "refused"
-                assert "no application protocol" in str(error)
-                with pytest.raises(TlsFailure) as caught:
-                    await shaking
-                assert "ALPN" in caught.value.text
-            else:
-                await shaking
-                assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == selected
-                writer.close()
-            stream.abort()
+        async with offering(offered) as (serving, connecting):
+            with pytest.raises(ssl.SSLError, match="no application protocol"):
+                await connecting
+            with pytest.raises(TlsFailure, match="ALPN"):
+                await serving
 
     run(main)
 

@@ -159,8 +159,11 @@ class Stream:
         self.deadline = min(saved, self._loop.time() + HANDSHAKE_SECONDS)
         slots = self._reactor.handshakes
         try:
-            async with asyncio.timeout_at(self.deadline if slots.locked() else None):
-                await slots.acquire()
+            if slots.locked():
+                async with asyncio.timeout_at(self.deadline):
+                    await slots.acquire()
+            else:
+                await slots.acquire()  # at once
             try:
                 return await self._shake_hands(Handshake(context, sni))
             finally:
@@ -283,13 +286,11 @@ class Stream:
 
     async def _shake_hands(self, handshake: Handshake) -> TlsSession:
         connection = handshake.connection
-        while True:
-            try:
-                established = handshake.step()
-            finally:
-                self._sender.send(take_output(connection))  # also the alert that says why it failed
-            if established:
-                break
+        established = False
+        if not handshake.server:
+            handshake.step()
+            self._sender.send(take_output(connection))
+        while not established:
             while not (size := handshake.piece(self._incoming)):
                 if self._end:
                     raise TlsFailure(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
@@ -298,15 +299,20 @@ class Stream:
             self._incoming = self._incoming[size:]
             self._resume()
             handshake.feed(piece)
+            try:
+                established = handshake.step()
+            finally:
+                self._sender.send(take_output(connection))  # also the alert that says why it failed
         self.tls = handshake.session()
         self._pump = TlsPump(connection)
-        self._take_early_records(self._pump)
+        self._take_early_records(self._pump, may_hold_more=not handshake.server)
         return self.tls
 
-    def _take_early_records(self, pump: TlsPump) -> None:
+    def _take_early_records(self, pump: TlsPump, *, may_hold_more: bool) -> None:
         """Records that came right behind the peer's last handshake message."""
         parts: list[bytes] = []
-        pump.read(EARLY_RECORDS, parts)
+        if may_hold_more:
+            pump.read(EARLY_RECORDS, parts)
         raw, self._incoming = self._incoming, b""
         if raw and not pump.closed and pump.failure is None:
             parts.append(pump.decrypt(memoryview(raw)))

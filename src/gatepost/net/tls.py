@@ -92,11 +92,14 @@ class AlpnRefused(Exception):
 class ServerContext:
     """What a listener shows to its clients. Immutable; shared by all its connections."""
 
-    __slots__ = ("_contexts", "_default")
+    __slots__ = ("_contexts", "_default", "requests_certificate")
 
-    def __init__(self, default: SSL.Context, contexts: Mapping[str, SSL.Context]) -> None:
+    def __init__(
+        self, default: SSL.Context, contexts: Mapping[str, SSL.Context], *, requests_certificate: bool
+    ) -> None:
         self._default = default
         self._contexts = contexts
+        self.requests_certificate = requests_certificate
 
     @classmethod
     def build(
@@ -124,7 +127,7 @@ class ServerContext:
         default = one(identities)
         if contexts:
             default.set_tlsext_servername_callback(_chooser(contexts))
-        return cls(default, contexts)
+        return cls(default, contexts, requests_certificate=request_certificate)
 
     def connection(self, sni: str = "") -> SSL.Connection:
         """A new server end over memory buffers; `sni` has no meaning here."""

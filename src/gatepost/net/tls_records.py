@@ -10,15 +10,16 @@ from __future__ import annotations
 
 HEADER = 5
 MAX_RECORD = HEADER + 16 * 1024 + 2048  # RFC 5246 §6.2.3 allows more than RFC 8446 §5.2
-_TYPES = range(20, 25)  # change_cipher_spec … heartbeat
+CHANGE_CIPHER_SPEC = 20
+_FIRST, _LAST = CHANGE_CIPHER_SPEC, 24  # the types of records, to heartbeat
 
 
 def record_size(data: memoryview | bytes, position: int) -> int:
     """Header included. 0: the header is not whole yet. -1: no record begins like this."""
     if len(data) - position < HEADER:
-        return 0 if position >= len(data) or data[position] in _TYPES else -1
+        return 0 if position >= len(data) or _FIRST <= data[position] <= _LAST else -1
     size = HEADER + (data[position + 3] << 8 | data[position + 4])
-    return size if data[position] in _TYPES and size <= MAX_RECORD else -1
+    return size if size <= MAX_RECORD and _FIRST <= data[position] <= _LAST else -1
 
 
 def whole_records(data: memoryview | bytes, position: int, limit: int) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from gatepost.core.openssl_errors import classic_error
 from gatepost.net import openssl_private
 from gatepost.net.errors import UNEXPECTED_EOF_TEXT, TlsFailure, system_error_text
 from gatepost.net.tls import AlpnRefused, ClientContext, ServerContext, TlsSession, peer_chain
-from gatepost.net.tls_records import HEADER, record_size, whole_records
+from gatepost.net.tls_records import CHANGE_CIPHER_SPEC, HEADER, record_size, whole_records
 
 HANDSHAKE_FEED = 4 * 1024
 HANDSHAKE_LIMIT = 64 * 1024
@@ -73,9 +73,16 @@ class TlsPump:
 
     def decrypt(self, data: memoryview) -> bytes:
         """The plaintext of all records that are whole now. Look at `output`, `closed` and `failure` afterwards."""
-        parts: list[bytes] = []
-        position = self._finish_tail(data, parts) if self._tail else 0
         size = len(data)
+        parts: list[bytes] = []
+        position = 0
+        if self._tail:
+            position = self._finish_tail(data, parts)
+        elif size == record_size(data, 0):
+            # A command or a reply, as a rule: one record.
+            self._connection.bio_write(data)
+            self.read(1, parts)
+            return parts[0] if parts else b""
         while position < size and not self.closed and self.failure is None:
             end, count = whole_records(data, position, FEED)
             if not count:
@@ -163,7 +170,7 @@ class TlsPump:
 class Handshake:
     """One handshake, driven step by step by the stream's coroutine."""
 
-    __slots__ = ("_asked", "_fed", "_left", "_sni", "connection")
+    __slots__ = ("_asked", "_chain_wanted", "_fed", "_left", "_sni", "connection", "server")
 
     def __init__(self, context: ServerContext | ClientContext, sni: str) -> None:
         self.connection = context.connection(sni)
@@ -171,7 +178,11 @@ class Handshake:
         self._fed = 0
         self._left = 0  # octets of a large record that are still to come
         self._asked: list[bool] = []
-        if isinstance(context, ClientContext) and context.offers_certificate:
+        self.server = isinstance(context, ServerContext)
+        self._chain_wanted = True
+        if isinstance(context, ServerContext):
+            self._chain_wanted = context.requests_certificate
+        elif context.offers_certificate:
             self.connection.set_info_callback(_watcher(self._asked))
 
     def step(self) -> bool:
@@ -187,20 +198,26 @@ class Handshake:
         return True
 
     def piece(self, data: bytes) -> int:
-        """How much of `data` to feed next: whole records of 4 KiB together, or a part of a larger one; 0: wait.
+        """How much of `data` to feed next: whole records, or a part of a large one; at most 4 KiB; 0: wait.
 
-        Nothing behind the record that ends the handshake is fed before it is known that it does, unless it
-        was whole as well: what is left in the library then is whole records.
+        A server feeds one record at a time, or two of which the first is a change_cipher_spec: so nothing is
+        left in the library when a client is done, whose next record may follow at once. A client feeds what
+        has come, since a server's answer has many records, and asks for what is left.
         """
         if self._left:
             return min(self._left, len(data), HANDSHAKE_FEED)
-        end, count = whole_records(data, 0, HANDSHAKE_FEED)
-        if count and end <= HANDSHAKE_FEED:
-            return end
         size = record_size(data, 0)
-        if size == 0:
+        if size < 0 or size > HANDSHAKE_FEED:
+            return min(len(data), HANDSHAKE_FEED)
+        if size == 0 or size > len(data):
             return 0
-        return min(len(data), HANDSHAKE_FEED) if size < 0 else min(size, len(data), HANDSHAKE_FEED)
+        if not self.server:
+            return whole_records(data, 0, HANDSHAKE_FEED)[0]
+        if data[0] == CHANGE_CIPHER_SPEC:
+            following = record_size(data, size)
+            if 0 < following <= min(len(data), HANDSHAKE_FEED) - size:
+                return size + following
+        return size
 
     def feed(self, data: bytes) -> None:
         """Feed one piece. Raises TlsFailure when the peer sends more than a handshake needs."""
@@ -210,7 +227,7 @@ class Handshake:
         if self._left:
             self._left -= len(data)
         else:
-            self._left = max(0, record_size(data, 0) - len(data))
+            self._left = max(0, record_size(data, 0) - len(data))  # feeding a part of one record
         self.connection.bio_write(data)
 
     def failure(self, error: SSL.Error) -> TlsFailure:
@@ -225,7 +242,7 @@ class Handshake:
             cipher=connection.get_cipher_name() or "",
             group=_group(connection),
             sni=sni,
-            peer_chain=peer_chain(connection),
+            peer_chain=peer_chain(connection) if self._chain_wanted else (),
             certificate_requested=bool(self._asked),
         )
 
