@@ -27,7 +27,7 @@ from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
 from gatepost.core.address import NULL_ADDRESS, Address, normalise_domain
 from gatepost.core.envelope import Envelope, Recipient
-from gatepost.core.events import MessageQueued
+from gatepost.core.events import InternalError, MessageQueued
 from gatepost.core.ids import IdKind, IdPool
 from gatepost.net.listener import Listener
 from gatepost.net.reactor import Reactor
@@ -124,6 +124,7 @@ class Gateway:
         self._version = 0
         self._document = document
         self._listeners: list[Listener] = []
+        self._clients: list[Client] = []
         self._tasks = Tasks("session", self._bug)
 
     async def start(self, descriptor: int, index: int, files: Files | None, settings: SpoolSettings) -> None:
@@ -166,8 +167,6 @@ class Gateway:
         return pool
 
     def _bug(self, where: str, error: BaseException) -> str:
-        from gatepost.core.events import InternalError
-
         self.bugs.append(error)
         self._journal.emit(InternalError(self.clock.now(), "ref1", where, f"Traceback\n{error!r}"))
         return "ref1"
@@ -210,7 +209,9 @@ class Gateway:
         it.resume()
 
     async def connect(self, name: str = "In", source: str = "127.0.0.1") -> Client:
-        return await Client.connect(self._reactor, self.ports[name], source)
+        client = await Client.connect(self._reactor, self.ports[name], source)
+        self._clients.append(client)
+        return client
 
     async def inject(
         self,
@@ -271,6 +272,8 @@ class Gateway:
         await self._tasks.cancel()
 
     async def close(self) -> None:
+        for client in self._clients:
+            client.stream.abort()
         await self.stop(0.0)
         await self.services.spool.close()
         await asyncio.sleep(0)

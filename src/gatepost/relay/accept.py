@@ -22,10 +22,8 @@ from typing import Any
 
 from gatepost.core.address import IPAddress
 from gatepost.core.events import (
-    ConnectionAdmitted,
     ConnectionClosed,
     ConnectionLost,
-    ConnectionOpened,
     InboundTlsEstablished,
     InboundTlsFailed,
     InboundTlsRequired,
@@ -34,16 +32,15 @@ from gatepost.core.events import (
 from gatepost.core.ids import OutOfIds
 from gatepost.core.reply import Reply
 from gatepost.core.tls import InboundTls
-from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
+from gatepost.net.dns_answer import PtrAnswer
 from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
 from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
 from gatepost.policy.admit import Action, Admission, ListenerRules, admit, still_holds
-from gatepost.policy.hat import NameState, PeerName
+from gatepost.relay.arrival import NOT_ASKED, Places, admitted_event, look_up, name_of, opened_event
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
-from gatepost.store.limits import Kind
 from gatepost.wire.smtp_server import (
     Abuse,
     Hello,
@@ -58,8 +55,6 @@ from gatepost.wire.smtp_server import (
 
 SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down, please try again later",))
 CHANGED = Reply(421, "4.3.2", ("The configuration changed, please connect again",))
-TOO_MANY = Reply(421, "4.7.0", ("Too many connections from your address, please try again later",))
-BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
 TIMEOUT = Reply(421, "4.4.2", ("Timeout, closing connection",))
 TOO_LONG = Reply(421, "4.4.2", ("This connection has lasted long enough, please connect again",))
 NO_TLS_NOW = Reply(454, "4.7.0", ("TLS not available, please try again later",))
@@ -79,16 +74,17 @@ class Session:
         self.rules: ListenerRules = self.runtime.rules.listeners[listener]
         self.icid = 0
         self.address: IPAddress = ipaddress.ip_address(stream.peer.host)
-        self.host: PtrAnswer = Undetermined("reverse look-ups are off")
-        self.name: PeerName = NameState.UNDETERMINED
+        self.host: PtrAnswer = NOT_ASKED
         self.admission: Admission | None = None
         self.engine: ServerEngine | None = None
         self.reception: Reception | None = None
         self.keeping = False  # a message is being put on disk: wait for it before closing
-        self._claims: list[tuple[Kind, str]] = []
+        self._places = Places(services)
         self._task = asyncio.current_task()
         self._stopping = False
         self._quit = False
+        self._turned_away = False  # told that there are too many connections
+        self._shaking_hands = False
         self._peer_gone = False
         timeouts = self.rules.timeouts
         self._patience: float = timeouts.command
@@ -103,8 +99,7 @@ class Session:
         self.services.counters.connections_in_now += 1
         lost = True
         try:
-            if await self._admitted():
-                lost = await self._converse()
+            lost = await self._converse() if await self._admitted() else not self._turned_away
         except StreamError as error:
             lost = True
             self._note_end(error)
@@ -124,9 +119,7 @@ class Session:
     async def _end(self, lost: bool) -> None:
         if self.reception is not None:
             self.reception.abort("Receiving aborted by sender")
-        for kind, key in self._claims:
-            self.services.limits.release(kind, key)
-        self._claims.clear()
+        self._places.give_back()
         self.services.counters.connections_in_now -= 1
         if self.icid:
             if lost:
@@ -140,17 +133,12 @@ class Session:
         if self._task is not None and not self.keeping and not self._in_message():
             self._task.cancel()
 
-    def cut(self) -> None:
-        """The stop time is over."""
-        if self._task is not None:
-            self._task.cancel()
-
     def _in_message(self) -> bool:
         return self.engine is not None and self.engine.in_message
 
     def _farewell(self) -> None:
         """421 between commands (RFC 5321 §3.8)."""
-        if not self._in_message():
+        if not self._in_message() and not self._shaking_hands:
             self.stream.write(SHUTTING_DOWN.encode())
 
     def _now(self) -> float:
@@ -171,20 +159,21 @@ class Session:
 
     async def _admitted(self) -> bool:
         """HAT, connection limits, implicit TLS, greeting. False when the connection is over."""
-        await self._look_up()
-        admission = admit(self.rules, self.address, self.name)
+        self.host = await look_up(self.services, self.rules, self.address)
+        admission = admit(self.rules, self.address, name_of(self.host))
         self.admission = admission
         if admission.action is Action.TCPREFUSE:
-            self._tell_admission(0, admission)
+            self._emit(admitted_event(self._now(), 0, admission))
             self.stream.abort()
             return False
         self.icid = self.services.ids.icid.take()
-        self._tell_opened()
-        self._tell_admission(self.icid, admission)
-        refusal = self._over_limit(admission)
+        self._emit(opened_event(self._now(), self.icid, self.rules, self.stream, self.host))
+        self._emit(admitted_event(self._now(), self.icid, admission))
+        refusal = self._places.take(self.rules, admission)
         if refusal is not None:
             self._emit(ReceivingFailed(self._now(), self.icid, "Connection limit exceeded"))
             self.stream.write(refusal.encode())
+            self._turned_away = True
             return False
         self.stream.set_deadline(self.rules.timeouts.command)
         if self.rules.implicit_tls and not await self._handshake():
@@ -192,55 +181,6 @@ class Session:
         self.engine = self._make_engine(admission)
         self.engine.greet(self._greeting(admission))
         return True
-
-    async def _look_up(self) -> None:
-        """The confirmed reverse name; at most 2 s, cached, shared (reference/mail-log)."""
-        if not self.rules.reverse:
-            return
-        self.host = await self.services.resolver.ptr_confirmed(self.address)
-        match self.host:
-            case HostName(name):
-                self.name = name
-            case NoName():
-                self.name = NameState.NONE
-            case Undetermined():
-                self.name = NameState.UNDETERMINED
-
-    def _tell_opened(self) -> None:
-        match self.host:
-            case HostName(name):
-                host, verified = name, "yes"
-            case NoName():
-                host, verified = "unknown", "no"
-            case _:
-                host, verified = "unknown", "None"
-        local = self.stream.local.host
-        self._emit(
-            ConnectionOpened(
-                self._now(), self.icid, self.rules.interface, local, self.stream.peer.host, host, verified
-            )
-        )
-
-    def _tell_admission(self, icid: int, admission: Admission) -> None:
-        self._emit(
-            ConnectionAdmitted(
-                self._now(), icid, admission.action.value, admission.group, admission.match, admission.score
-            )
-        )
-
-    def _over_limit(self, admission: Admission) -> Reply | None:
-        """The listener's and the address's connections, counted over all workers."""
-        if admission.policy is None:
-            return None
-        limits, network = self.services.limits, admission.network
-        if not limits.acquire(Kind.LISTENER, self.rules.name, self.rules.max_connections):
-            return BUSY
-        self._claims.append((Kind.LISTENER, self.rules.name))
-        key = f"{self.rules.name}/{network}"
-        if not limits.acquire(Kind.LISTENER_ADDRESS, key, admission.policy.max_connections_per_ip):
-            return TOO_MANY
-        self._claims.append((Kind.LISTENER_ADDRESS, key))
-        return None
 
     def _make_engine(self, admission: Admission) -> ServerEngine:
         engine = ServerEngine(self._settings(admission), tls_active=self.stream.tls is not None)
@@ -349,8 +289,11 @@ class Session:
     async def _handshake(self) -> bool:
         """TLS with the listener's certificate. A failure is logged here and ends the session (R20)."""
         context = self.runtime.server_contexts[self.rules.name]
+        self.stream.set_deadline(self.rules.timeouts.handshake)
+        self._shaking_hands = True
         try:
             session = await self.stream.start_tls(context)
+            self._shaking_hands = False
         except StreamError as error:
             self.services.counters.tls_in_failed += 1
             self._emit(InboundTlsFailed(self._now(), self.icid, error.text))
@@ -378,7 +321,7 @@ class Session:
         rules = runtime.rules.listeners.get(self.rules.name)
         if rules is None or (rules.address, rules.port) != (self.rules.address, self.rules.port):
             return False
-        before, admission = self.admission, admit(rules, self.address, self.name)
+        before, admission = self.admission, admit(rules, self.address, name_of(self.host))
         assert before is not None
         if not still_holds(before, admission):
             return False

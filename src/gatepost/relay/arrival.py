@@ -1,0 +1,94 @@
+"""Before a session may speak: the name of its peer, and its places under the connection limits.
+
+Reverse look-ups take at most 2 s, are cached and shared (reference/mail-log). Places are counted over all workers,
+for the listener as a whole and for the peer's address (an IPv6 peer's /64).
+"""
+
+from __future__ import annotations
+
+from gatepost.core.address import IPAddress
+from gatepost.core.events import ConnectionAdmitted, ConnectionOpened
+from gatepost.core.reply import Reply
+from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
+from gatepost.net.stream import Stream
+from gatepost.policy.admit import Admission, ListenerRules
+from gatepost.policy.hat import NameState, PeerName
+from gatepost.relay.services import Services
+from gatepost.store.limits import Kind
+
+TOO_MANY = Reply(421, "4.7.0", ("Too many connections from your address, please try again later",))
+BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
+
+NOT_ASKED = Undetermined("reverse look-ups are off")
+
+
+async def look_up(services: Services, rules: ListenerRules, address: IPAddress) -> PtrAnswer:
+    """The confirmed name of the peer, or why there is none."""
+    return await services.resolver.ptr_confirmed(address) if rules.reverse else NOT_ASKED
+
+
+def name_of(answer: PtrAnswer) -> PeerName:
+    """The answer as the HAT takes it."""
+    match answer:
+        case HostName(name):
+            return name
+        case NoName():
+            return NameState.NONE
+        case Undetermined():
+            return NameState.UNDETERMINED
+
+
+def opened_event(
+    at: float, icid: int, rules: ListenerRules, stream: Stream, host: PtrAnswer
+) -> ConnectionOpened:
+    """The line `New SMTP ICID`."""
+    match host:
+        case HostName(name):
+            shown, verified = name, "yes"
+        case NoName():
+            shown, verified = "unknown", "no"
+        case Undetermined():
+            shown, verified = "unknown", "None"
+    return ConnectionOpened(at, icid, rules.interface, stream.local.host, stream.peer.host, shown, verified)
+
+
+def admitted_event(at: float, icid: int, admission: Admission) -> ConnectionAdmitted:
+    """The line of the HAT's decision."""
+    return ConnectionAdmitted(
+        at, icid, admission.action.value, admission.group, admission.match, admission.score
+    )
+
+
+class Places:
+    """What one session takes of the connection limits."""
+
+    __slots__ = ("_claims", "_services")
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._claims: list[tuple[Kind, str]] = []
+
+    def take(self, rules: ListenerRules, admission: Admission) -> Reply | None:
+        """Take a place of the listener and one of the address; the refusal when one of them is used up.
+
+        A connection that may do nothing (no policy) needs none: it is told so and soon ends.
+        """
+        if admission.policy is None:
+            return None
+        limit = admission.policy.max_connections_per_ip
+        if not self._claim(Kind.LISTENER, rules.name, rules.max_connections):
+            return BUSY
+        if not self._claim(Kind.LISTENER_ADDRESS, f"{rules.name}/{admission.network}", limit):
+            return TOO_MANY
+        return None
+
+    def _claim(self, kind: Kind, key: str, limit: int) -> bool:
+        if not self._services.limits.acquire(kind, key, limit):
+            return False
+        self._claims.append((kind, key))
+        return True
+
+    def give_back(self) -> None:
+        for kind, key in self._claims:
+            self._services.limits.release(kind, key)
+        self._claims.clear()
