@@ -15,14 +15,15 @@ from gatepost.store.config_store import Content
 
 async def rehearse(context: Context, content: Content, document: Document) -> tuple[Problem, ...]:
     """All faults that show when TLS contexts are built."""
-    problems = list(_ciphers(document))
+    problems = cipher_problems(document)
     for use in uses(content.document):
         problem = await _identity(context, content, use.certificate, use.path)
         problems += [problem] if problem is not None else []
     return tuple(problems)
 
 
-def _ciphers(document: Document) -> list[Problem]:
+def cipher_problems(document: Document) -> list[Problem]:
+    """Cipher lists that the library does not take."""
     settings = document.tls_settings
     scopes = (("inbound", settings.inbound), ("outbound", settings.outbound), ("web", settings.web))
     unusual = [(name, scope) for name, scope in scopes if scope.ciphers != "default"]

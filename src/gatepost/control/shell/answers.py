@@ -12,16 +12,16 @@ from gatepost.control.shell.screen import note_problems, say
 def say_change(client: Client, answer: Mapping[str, Any]) -> None:
     """The outcome of a submission; warnings on standard error."""
     note_problems(answer["warnings"])
-    if answer["pending"]:
-        say(
-            "The change is pending. `gatepost config pending` shows it, `gatepost config commit` makes it live."
-        )
-        return
-    if answer["included"]:
-        say("Your earlier pending changes were committed with it.")
-    if client.online:
-        say(f"Version {answer['version']} is active.")
+    version = answer["version"]
+    if answer["unchanged"]:
+        say(f"Nothing had to be changed; version {version} stays.")
+    elif answer["pending"]:
+        say("The change is pending: `gatepost config pending` shows it,")
+        say("`gatepost config commit` makes it live.")
     else:
-        say(
-            f"Version {answer['version']} is stored. The gateway is not running; it starts with this version."
-        )
+        if answer["included"]:
+            say("Your earlier pending changes were committed with it.")
+        if client.online:
+            say(f"Version {version} is active.")
+        else:
+            say(f"Version {version} is stored. The gateway is not running; it starts with this version.")

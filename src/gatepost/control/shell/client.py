@@ -78,6 +78,8 @@ class Client:
         home, clock = self.home, MachineClock()
         caller = Caller.local(os.geteuid())
         home.initialise(os.environ)
+        if os.geteuid() == 0 and home.owner().uid != 0:
+            _load_everything()
         with home.lock(f"gatepost {op or 'command'}"):
             with home.as_owner():
                 store = ConfigStore.open(home.config_db)
@@ -93,6 +95,33 @@ class Client:
                     return asyncio.run(_run(operations.call(op, args, caller)))
                 finally:
                     store.close()
+
+
+def _load_everything() -> None:
+    """Import what an operation may need while this process is still root.
+
+    It is about to work as the home's owner, who need not be able to read root's Python.
+    """
+    import importlib
+    import pkgutil
+
+    for room in ("config", "pki", "store", "net", "certs", "track", "control.ops"):
+        package = importlib.import_module(f"gatepost.{room}")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
+    for name in (
+        "ascii",
+        "idna",
+        "latin_1",
+        "punycode",
+        "unicode_escape",
+        "utf_16_be",
+        "utf_32_be",
+        "utf_8_sig",
+    ):
+        importlib.import_module(f"encodings.{name}")
+    for name in ("argon2", "concurrent.futures.thread", "unicodedata"):
+        importlib.import_module(name)
 
 
 async def _run(awaitable: Any) -> Any:
