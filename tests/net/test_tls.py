@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from OpenSSL import SSL
@@ -238,45 +239,77 @@ def test_groups_can_be_set() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("tool_version", ["-tls1_2", "-tls1_3"])
-def test_openssl_s_client_speaks_and_cannot_renegotiate(tool_version: str) -> None:
-    """With TLS 1.2 the command `R` asks for a renegotiation: it is refused, and no second handshake is made."""
-
-    async def main() -> tuple[str, int]:
-        async with reactor() as made:
-            arrived: asyncio.Queue[Stream] = asyncio.Queue()
-            listener = Listener(
-                made.loop,
-                socket.create_server(("127.0.0.1", 0)),
-                lambda sock, peer: arrived.put_nowait(Stream(made, sock, peer)),
-                pytest.fail,
-            )
-            listener.resume()
-            tool = await asyncio.create_subprocess_exec(
-                "openssl", "s_client", "-connect", f"127.0.0.1:{listener.address.port}", tool_version,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            assert tool.stdin is not None
-            stream = await arrived.get()
+@asynccontextmanager
+async def s_client(version: str) -> AsyncIterator[tuple[Stream, asyncio.subprocess.Process]]:
+    """`openssl s_client` as the peer of a stream of ours, both established."""
+    async with reactor() as made:
+        arrived: asyncio.Queue[Stream] = asyncio.Queue()
+        listener = Listener(
+            made.loop,
+            socket.create_server(("127.0.0.1", 0)),
+            lambda sock, peer: arrived.put_nowait(Stream(made, sock, peer)),
+            pytest.fail,
+        )
+        listener.resume()
+        tool = await asyncio.create_subprocess_exec(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{listener.address.port}", version,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        stream = await arrived.get()
+        try:
             await stream.start_tls(server_context())
-            tool.stdin.write(b"EHLO a\n")
-            assert await read_exactly(stream, 7) == b"EHLO a\n"
-            tool.stdin.write(b"R\n" if tool_version == "-tls1_2" else b"Q\n")
-            try:
-                assert await stream.read() == b""
-            except (StreamLost, TlsFailure):
-                pass
+            yield stream, tool
+        finally:
             stream.abort()
-            output, _ = await tool.communicate()
             listener.stop()
-            return output.decode("utf-8", "replace"), tool.returncode or 0
+            if tool.returncode is None:
+                tool.kill()
+            await tool.wait()
 
-    output, code = run(main)
-    assert "Secure Renegotiation IS" in output
-    assert re.search(r"Compression: NONE", output)
-    if tool_version == "-tls1_2":
-        assert "RENEGOTIATING" in output
-        assert "no renegotiation" in output.lower() or code != 0
+
+async def type_line(tool: asyncio.subprocess.Process, line: bytes) -> None:
+    assert tool.stdin is not None
+    tool.stdin.write(line)
+    await tool.stdin.drain()
+
+
+def test_renegotiation_is_refused() -> None:
+    """The tool's command `R` asks for one; no second handshake is made (RFC 5746 only secures the first)."""
+
+    async def main() -> str:
+        async with s_client("-tls1_2") as (stream, tool):
+            await type_line(tool, b"EHLO a\n")
+            assert await read_exactly(stream, 7) == b"EHLO a\n"
+            await type_line(tool, b"R\n")
+            with pytest.raises((StreamLost, TlsFailure)):
+                await stream.read()
+            stream.abort()
+            return (await tool.communicate())[0].decode("utf-8", "replace")
+
+    output = run(main)
+    assert "RENEGOTIATING" in output
+    assert "no renegotiation" in output
+    assert "Secure Renegotiation IS supported" in output
+    assert "Compression: NONE" in output
+
+
+def test_key_updates_are_answered_in_order() -> None:
+    """The tool's command `K` updates its keys and asks for ours to be updated as well (RFC 8446 §4.6.3)."""
+
+    async def main() -> None:
+        async with s_client("-tls1_3") as (stream, tool):
+            assert tool.stdout is not None
+            for number in range(3):
+                await type_line(tool, b"K\n")
+                await tool.stdout.readuntil(b"KEYUPDATE\n")
+                await type_line(tool, b"NOOP\n")
+                assert await read_exactly(stream, 5) == b"NOOP\n"
+                stream.write(b"250 %d answered\r\n" % number)
+                await tool.stdout.readuntil(b"250 %d answered" % number)
+            await type_line(tool, b"Q\n")
+            assert await stream.read() == b""
+
+    run(main)
 
 
 @pytest.mark.parametrize(

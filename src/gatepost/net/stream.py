@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from copy import copy
 
 from gatepost.net.deadlines import NEVER
 from gatepost.net.errors import (
@@ -122,7 +123,7 @@ class Stream:
             if self._end is True:
                 return b""
             if self._end:
-                raise self._end
+                raise copy(self._end)  # a raised one would hold this frame, and the frame the stream
             await self._wait_readable()
         self._incoming = b""
         if not self._reading:
@@ -145,7 +146,7 @@ class Stream:
         if sender.unsent > UNSENT_HIGH:
             await sender.wait_sent(UNSENT_LOW)
         if sender.error is not None:
-            raise sender.error
+            raise copy(sender.error)
 
     async def start_tls(self, context: ServerContext | ClientContext, *, sni: str = "") -> TlsSession:
         """Make the handshake; afterwards everything read and written is under TLS.
