@@ -226,7 +226,7 @@ class Session:
             if output := engine.take_output():
                 stream.write(output)
             if engine.closed:
-                return False
+                return self._peer_gone and not self._quit
             if self._stopping and not engine.in_message:
                 self._farewell()
                 return False
