@@ -1,0 +1,119 @@
+"""docs/events.md: every event with its fields and, with sample values, its lines in the mail log."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from typing import Any
+
+from gatepost.core import events
+from gatepost.core.events import Event
+from gatepost.track.mail_log import MailLogFormat
+
+HEAD = """# Events
+
+Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`). `logs/events.jsonl` has them as JSON lines,
+`{"event":"MessageQueued","at":1700000000.0,"mid":7}`; `logs/mail_logs` has the classic lines that are shown here with sample values.
+`at`, in seconds since the epoch, UTC, is a field of all. A line's level is Info unless another is named. Made by `scripts/docs`.
+"""
+
+AT = 1_694_006_000.0
+SAMPLES: dict[str, Any] = {
+    "at": AT,
+    "action": "ACCEPT",
+    "about": 6,
+    "address": "192.0.2.7",
+    "alert": False,
+    "author": "local:0",
+    "by": "local:0",
+    "cipher": "TLS_AES_256_GCM_SHA384",
+    "code": "450",
+    "comment": "new route",
+    "continues": False,
+    "dcid": 8,
+    "details": "timeout",
+    "detail": "",
+    "domain": "partner.example",
+    "error": "[Errno 104] Connection reset by peer",
+    "fields": {},
+    "group": "UNKNOWNLIST",
+    "host": "mail.partner.example",
+    "icid": 5,
+    "interface": "Data 1",
+    "local_address": "192.0.2.1",
+    "match": "ALL",
+    "message_id": "<20230906.1@partner.example>",
+    "mid": 6,
+    "pid": 4711,
+    "port": 25,
+    "problem": "Other network problem",
+    "protocol": "TLSv1.3",
+    "reason": "why it is so",
+    "recipient": "mary@example.net",
+    "reference": "d8d8c1fe",
+    "response": "2.0.0 Ok: queued",
+    "rid": 0,
+    "rids": [0],
+    "role": "worker 0",
+    "score": "not enabled",
+    "sender": "bob@partner.example",
+    "shard": 0,
+    "size": 1234,
+    "status": "4.4.0",
+    "subject": "Hello",
+    "text": "what is to be said",
+    "texts": ["4.2.0 try later"],
+    "tls": {},
+    "traceback": "ValueError: sample",
+    "verification": "yes: partner.example",
+    "verified": "yes",
+    "version": 7,
+    "wanted": "required-verify",
+    "where": "session ICID 5",
+}
+
+_SECTION = re.compile(r"^# --- (.*?) -+$", re.MULTILINE)
+_MARK = re.compile(r"^R[0-9]+[a-z]?: ")  # rows of the requirements
+_CLASS = re.compile(r"^class (\w+)\(Event\):$", re.MULTILINE)
+
+
+def sample(kind: type[Event]) -> Event:
+    """The event with sample values. Raises KeyError for a field that has none here."""
+    return kind(**{field.name: SAMPLES[field.name] for field in fields(kind)})
+
+
+def sections() -> list[tuple[str, list[type[Event]]]]:
+    """The events in the order of their file, under the headings that it has."""
+    source = inspect.getsource(events)
+    found: list[tuple[int, str, str]] = [(m.start(), "section", m[1]) for m in _SECTION.finditer(source)]
+    found += [(m.start(), "event", m[1]) for m in _CLASS.finditer(source)]
+    result: list[tuple[str, list[type[Event]]]] = []
+    for _, what, name in sorted(found):
+        if what == "section":
+            result.append((name, []))
+        else:
+            result[-1][1].append(getattr(events, name))
+    return result
+
+
+def page() -> str:
+    form = MailLogFormat(version="", serial="", level="Trace")
+    rows = [HEAD]
+    for title, kinds in sections():
+        rows += [f"## {title[:1].upper()}{title[1:]}", ""]
+        for kind in kinds:
+            rows += _event(kind, form)
+    return "\n".join(rows)
+
+
+def _event(kind: type[Event], form: MailLogFormat) -> list[str]:
+    level = "" if kind.level == "Info" else f" ({kind.level})"
+    named = ", ".join(f"`{field.name}`" for field in fields(kind) if field.name != "at")
+    doc = _MARK.sub("", inspect.getdoc(kind) or "")
+    own = "" if doc.startswith(f"{kind.__name__}(") else " ".join(doc.split())
+    lines = form.render(sample(kind)).splitlines()
+    shown = [line.partition(": ")[2] for line in lines]
+    rows = [f"### {kind.__name__}{level}", ""]
+    rows += [own, ""] if own else []
+    return [*rows, f"Fields: {named}", "", "```", *shown, "```", ""]
