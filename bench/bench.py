@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import signal
@@ -31,6 +32,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = work_folder(arguments.work)
     tools = Tools(work / "tools")
+    alone = (work / "lock").open("w")  # closed, and so unlocked, at the end of the process
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"another benchmark runs in {work}")
     try:
         tools.build()
         site = Site(work=work, tools=tools, workers=arguments.workers)
@@ -57,6 +63,8 @@ def play(rounds: Rounds, cage: Cage, count: int) -> bool:
     except KeyboardInterrupt:
         print("\nbench: interrupted, ending the servers", file=sys.stderr)
         return False
+    except BenchError as error:
+        fail(str(error))
     finally:
         cage.stop()
         cage.remove()
