@@ -1,7 +1,7 @@
 """The only sockets of the product: listeners, the dialer, the TLS transport, and DNS.
 
 How it works. A `Reactor` belongs to one event loop and holds what its connections share: the sweeper that
-enforces deadlines once a second, one receive buffer, and the slots that bound simultaneous handshakes. A
+enforces deadlines once a second, one receive buffer, and the places that bound simultaneous handshakes. A
 `Listener` accepts on an inherited descriptor, `dial` connects; both lead to a `Stream`, which has one
 coroutine for its owner: `read`, `write`, `drain`, `start_tls`, `close`. TLS runs in pyOpenSSL over memory
 buffers (`tls_stream`), so no byte reaches a peer or an engine except through `Stream`.

@@ -151,24 +151,22 @@ class Stream:
     async def start_tls(self, context: ServerContext | ClientContext, *, sni: str = "") -> TlsSession:
         """Make the handshake; afterwards everything read and written is under TLS.
 
-        At most 30 s, waiting for a free slot included (100 handshakes at once a worker), and 64 KiB of input.
+        At most 30 s, waiting for a place included (100 handshakes at once a worker, see `places`), and 64 KiB of input.
         Raises TlsFailure; the connection is then of no more use. `tls` is what was established.
         """
         if self._pump is not None or self._closed:
             raise RuntimeError("TLS is active already, or the stream is closed")
         saved = self.deadline
         self.deadline = min(saved, self._loop.time() + HANDSHAKE_SECONDS)
-        slots = self._reactor.handshakes
+        reactor = self._reactor
+        places = reactor.handshakes_in if isinstance(context, ServerContext) else reactor.handshakes_out
         try:
-            if slots.locked():
-                async with asyncio.timeout_at(self.deadline):
-                    await slots.acquire()
-            else:
-                await slots.acquire()  # at once
+            if not places.take_now(self):
+                await places.take(self, self.deadline)
             try:
                 return await self._shake_hands(Handshake(context, sni))
             finally:
-                slots.release()
+                places.leave(self)
         except TimeoutError:
             raise self._fail(TlsFailure(TIMEOUT_TEXT)) from None
         except TlsFailure as failure:
@@ -178,8 +176,10 @@ class Stream:
         finally:
             self.deadline = saved
 
-    async def close(self) -> None:
+    async def close(self, last: bytes = b"") -> None:
         """End the connection in order: send what is unsent, close_notify, and await the peer's for 1 s at most.
+
+        `last` is sent before that, under TLS in one piece with the close_notify.
 
         Never raises for what the peer does. Cancelled, it closes at once. No other task may be waiting in `read`
         or `drain`; where one may be, use `abort`.
@@ -187,7 +187,7 @@ class Stream:
         if self._closed:
             return
         try:
-            await self._close_in_order()
+            await self._close_in_order(last)
         except StreamError:
             pass
         finally:
@@ -303,7 +303,8 @@ class Stream:
             try:
                 established = handshake.step()
             finally:
-                self._sender.send(take_output(connection))  # also the alert that says why it failed
+                if not (established and handshake.finished_with_tickets):
+                    self._sender.send(take_output(connection))  # also the alert that says why it failed
         self.tls = handshake.session()
         self._pump = TlsPump(connection)
         self._take_early_records(self._pump, may_hold_more=not handshake.server)
@@ -330,11 +331,13 @@ class Stream:
         self._sender.fail(failure)
         return failure
 
-    async def _close_in_order(self) -> None:
+    async def _close_in_order(self, last: bytes) -> None:
         self.deadline = min(self.deadline, self._loop.time() + CLOSE_FLUSH_SECONDS)
         pump = self._pump
-        if self._sender.error is None and pump is not None:
-            self._sender.send(pump.close_notify())
+        if self._sender.error is None:
+            if pump is not None:
+                last = (pump.encrypt(last) if last else b"") + pump.close_notify()
+            self._sender.send(last)
         await self._sender.wait_sent(0)
         if self._sender.error is not None or self._end:
             return

@@ -86,6 +86,7 @@ class Session:
         self._turned_away = False  # told that there are too many connections
         self._shaking_hands = False
         self._peer_gone = False
+        self._last_words = b""
         timeouts = self.rules.timeouts
         self._patience: float = timeouts.command
         lasts = float("inf") if timeouts.session is None else timeouts.session
@@ -125,7 +126,7 @@ class Session:
             if lost:
                 self._emit(ConnectionLost(self._now(), self.icid))
             self._emit(ConnectionClosed(self._now(), self.icid))
-        await self.stream.close()
+        await self.stream.close(self._last_words)
 
     def stop(self) -> None:
         """The gateway stops: end now when idle, else after the command in hand."""
@@ -223,10 +224,12 @@ class Session:
                     if pending is not None:
                         await pending
                 continue
-            if output := engine.take_output():
-                stream.write(output)
+            output = engine.take_output()
             if engine.closed:
+                self._last_words = output  # they go with the end of the connection, in one piece
                 return self._peer_gone and not self._quit
+            if output:
+                stream.write(output)
             if self._stopping and not engine.in_message:
                 self._farewell()
                 return False
@@ -236,6 +239,7 @@ class Session:
                 stream.write(TOO_LONG.encode())
                 return False
             stream.set_deadline(times.data if engine.in_message else self._patience)
+            await stream.drain()  # a peer that does not read its answers is not read either (C27)
             data = await stream.read()
             if data:
                 engine.receive(data)
