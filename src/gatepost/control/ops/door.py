@@ -14,7 +14,7 @@ from typing import Any
 
 from gatepost.control.ops.audit import OfflineLog, audit_event
 from gatepost.control.ops.confined import read_confined
-from gatepost.control.ops.registry import Arguments, Context, Operation
+from gatepost.control.ops.registry import Arguments, Context, Operation, Reader
 from gatepost.control.ports import Caller, Gateway
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.ports import Clock
@@ -32,13 +32,20 @@ _MODULES = {
 
 
 class Door:
-    """Implements `control.ports.Operations`."""
+    """Implements `control.ports.Operations`. `read` replaces how hostile files are read."""
 
     def __init__(
-        self, home: Home, store: ConfigStore, keeper: Keeper, gateway: Gateway | None, clock: Clock
+        self,
+        home: Home,
+        store: ConfigStore,
+        keeper: Keeper,
+        gateway: Gateway | None,
+        clock: Clock,
+        *,
+        read: Reader | None = None,
     ) -> None:
         emit = gateway.emit if gateway is not None else OfflineLog(home, clock).emit
-        read = read_confined if gateway is not None else _read_here
+        read = read or (read_confined if gateway is not None else read_here)
         self._context = Context(home, store, keeper, gateway, clock, emit, read)
         self._operations: dict[str, Operation] = {}
         self._changing = asyncio.Lock()
@@ -80,7 +87,7 @@ class Door:
         return result
 
 
-async def _read_here(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+async def read_here(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """In a command on a stopped gateway, which is short-lived itself."""
     from gatepost.control.ops.reading import read
 

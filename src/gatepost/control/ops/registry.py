@@ -21,6 +21,9 @@ from gatepost.store.secrets import Keeper
 
 MAX_COMMENT = 400
 
+Reader = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Reads a hostile file (`reading.read`), in a child or here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -32,7 +35,7 @@ class Context:
     gateway: Gateway | None
     clock: Clock
     emit: Emit
-    read: Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]  # a hostile file (`reading`)
+    read: Reader
 
     def running(self) -> Gateway:
         """The running gateway. Raises OperatorError (exit 69) where there is none."""

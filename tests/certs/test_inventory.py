@@ -1,0 +1,109 @@
+"""Profiles in and out of the store, and the status that a list shows."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.ca import Issued, TestAuthority
+
+from gatepost.certs.inventory import Entry, entries, iso_time, keep_profile, stored_text, with_profile
+from gatepost.pki.anchors import Anchors
+from gatepost.pki.keys import load_private_key
+from gatepost.pki.profile import Origin, make_profile
+from gatepost.store.config_store import ConfigStore, Content, StoredProfile
+from gatepost.store.secrets import LocalKeeper, MasterKey
+
+AT = datetime.datetime(2027, 1, 15, 8, tzinfo=datetime.UTC)
+NOW = AT.timestamp()
+CA = TestAuthority("Example CA", at=AT)
+KEY = MasterKey(bytes(32))
+DOCUMENT = {"listeners": [{"name": "A", "interface": "In", "certificate": "gw"}]}
+
+
+class Clock:
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return NOW
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ConfigStore]:
+    store = ConfigStore.open(tmp_path / "config.db")
+    yield store
+    store.close()
+
+
+def keep(store: ConfigStore, issued: Issued, name: str = "gw") -> Content:
+    leaf, *others = issued.chain_der
+    key = load_private_key(issued.key_pem)
+    profile = make_profile(name, leaf, key, intermediates=tuple(others), origin=Origin.IMPORTED, created=NOW)
+    revision = asyncio.run(keep_profile(store, LocalKeeper(KEY), profile, Clock()))
+    return with_profile(Content(DOCUMENT), name, revision)
+
+
+def entry(store: ConfigStore, issued: Issued) -> Entry:
+    (found,) = entries(store, keep(store, issued), Anchors.from_pem(CA.root_pem), NOW)
+    return found
+
+
+def test_the_key_is_sealed_to_name_and_revision_and_in_no_other_column(store: ConfigStore) -> None:
+    issued = CA.issue(["mx.example"])
+    content = keep(store, issued)
+    stored = store.profile(content.profiles["gw"])
+    assert stored is not None
+    assert KEY.open("gw", stored.revision, stored.sealed) == load_and_dump(issued)
+    assert "PRIVATE" not in json.dumps(stored.record) + stored.chain
+
+
+def load_and_dump(issued: Issued) -> bytes:
+    from gatepost.pki.keys import key_pem
+
+    return key_pem(load_private_key(issued.key_pem)).reveal()
+
+
+def test_the_json_forms_can_be_written_and_hold_no_key(store: ConfigStore) -> None:
+    found = entry(store, CA.issue(["mx.example"]))
+    text = json.dumps(found.details())
+    assert found.document().items() <= found.details().items()
+    assert found.details()["private_key"] is True
+    assert "BEGIN" not in text
+    assert found.document()["used_by"] == ["listener A"]
+
+
+@pytest.mark.parametrize(
+    ("issued", "status"),
+    [
+        (CA.issue(["mx.example"]), "valid"),
+        (CA.issue(["mx.example"], expired=True), "expired"),
+        (CA.issue(["mx.example"], end=AT + datetime.timedelta(days=3)), "expires-soon"),
+        (TestAuthority("Other", at=AT).issue(["mx.example"]), "missing-intermediate"),
+    ],
+)
+def test_the_status_is_what_matters_most(store: ConfigStore, issued: Issued, status: str) -> None:
+    assert entry(store, issued).status == status
+
+
+def test_a_stored_profile_that_cannot_be_read_is_shown_as_such(store: ConfigStore) -> None:
+    revision = store.reserve_revision("gw", NOW)
+    store.put_profile(StoredProfile(revision, "gw", NOW, "", {"name": "gw"}, b""))
+    (found,) = entries(store, Content(DOCUMENT, {"gw": revision}), Anchors(), NOW)
+    assert found.status == "malformed"
+    assert found.details()["private_key"] is False
+    assert "unreadable" in stored_text(store, revision)
+
+
+def test_two_revisions_are_told_apart_in_a_few_words(store: ConfigStore) -> None:
+    texts = [stored_text(store, keep(store, CA.issue(["mx.example"])).profiles["gw"]) for _ in range(2)]
+    assert texts[0] != texts[1]
+    assert all(text.startswith("CN=mx.example, until 2027-04-15, SHA-256 ") for text in texts)
+
+
+def test_times_are_iso_utc() -> None:
+    assert iso_time(NOW) == "2027-01-15T08:00:00Z"

@@ -1,0 +1,102 @@
+"""New profiles: self-signed, and from whatever file an administrator has."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+from tests.fakes.ca import Issued, TestAuthority
+
+from gatepost.certs.making import check_name, import_profile, new_self_signed
+from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
+from gatepost.pki.keys import KeyKind, load_private_key, public_key_der
+from gatepost.pki.profile import Origin, Profile
+from gatepost.pki.selfsigned import SubjectFields, csr_matches
+
+NOW = 1_800_000_000.0
+CA = TestAuthority("Example CA").intermediate("Example Sub CA")
+
+
+def take(data: bytes, key: bytes = b"", passphrase: str | None = None) -> Profile:
+    return import_profile("gw", data, key, passphrase, NOW)
+
+
+def key_of(profile: Profile) -> bytes:
+    return public_key_der(load_private_key(profile.private_key_pem().reveal()))
+
+
+def p12(issued: Issued, secret: bytes) -> bytes:
+    protection = BestAvailableEncryption(secret) if secret else NoEncryption()
+    return pkcs12.serialize_key_and_certificates(
+        b"gw", issued.key, issued.leaf, issued.intermediates, protection
+    )
+
+
+def test_one_step_makes_key_certificate_and_request() -> None:
+    profile = new_self_signed("gw", SubjectFields("mx.example"), [], 30, KeyKind.P256, NOW)
+    assert profile.origin is Origin.SELF_SIGNED
+    assert profile.leaf.names.dns == ("mx.example",)
+    assert csr_matches(profile.csr, load_private_key(profile.private_key_pem().reveal()))
+
+
+@pytest.mark.parametrize("country", ["I", "ITA", "1T", "ÄÖ"])
+def test_a_country_is_two_letters(country: str) -> None:
+    with pytest.raises(PkiError, match="two-letter"):
+        new_self_signed("gw", SubjectFields("mx.example", country=country), [], 30, KeyKind.P256, NOW)
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\x00", "x" * 129])
+def test_a_name_is_one_line(name: str) -> None:
+    with pytest.raises(PkiError):
+        check_name(name)
+
+
+def test_the_certificate_of_the_key_is_found_wherever_it_stands() -> None:
+    issued = CA.issue(["mx.example"])
+    pieces = [issued.leaf_pem, CA.root_pem, issued.key_pem]
+    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+        profile = take(b"".join(pieces[place] for place in order))
+        assert profile.leaf.common_name == "mx.example"
+        assert len(profile.intermediates) == 1
+        assert key_of(profile) == public_key_der(issued.key)
+
+
+def test_nothing_that_came_with_it_is_dropped() -> None:
+    untidy = CA.issue(["mx.example"]).sending(root=True, duplicate=True)
+    assert len(take(untidy.chain_pem, untidy.key_pem).intermediates) == len(untidy.intermediates)
+
+
+@pytest.mark.parametrize("secret", [b"", b"open"])
+def test_a_pkcs12_file_brings_key_and_chain(secret: bytes) -> None:
+    issued = CA.issue(["mx.example"])
+    profile = take(p12(issued, secret), passphrase=secret.decode() or None)
+    assert profile.certificate == issued.chain_der[0]
+    assert profile.intermediates == issued.chain_der[1:]
+    assert key_of(profile) == public_key_der(issued.key)
+
+
+def test_a_pass_phrase_that_is_missing_differs_from_one_that_is_wrong() -> None:
+    issued = CA.issue(["mx.example"])
+    secret = issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"open"))
+    for data, key in ((p12(issued, b"open"), b""), (issued.leaf_pem, secret)):
+        with pytest.raises(PassphraseNeeded):
+            take(data, key)
+        with pytest.raises(WrongPassphrase):
+            take(data, key, "shut")
+        assert take(data, key, "open").certificate == issued.chain_der[0]
+
+
+def test_a_second_file_without_a_key_is_said() -> None:
+    issued = CA.issue(["mx.example"])
+    with pytest.raises(PkiError, match="--key"):
+        take(issued.chain_pem, issued.leaf_pem)
+
+
+def test_a_key_of_another_certificate_is_refused() -> None:
+    with pytest.raises(PkiError, match="does not belong"):
+        take(CA.issue(["mx.example"]).chain_pem, CA.issue(["mx.example"]).key_pem)
