@@ -23,11 +23,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.ca import Issued, TestAuthority
+from tests.fakes.log_book import LogBook
+from tests.fakes.resolver import FakeResolver
+from tests.fakes.smtp_client import Client
+from tests.fakes.time_travel import FakeClock
+
 from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
 from gatepost.core.address import NULL_ADDRESS, Address, normalise_domain
 from gatepost.core.envelope import Envelope, Recipient
-from gatepost.core.events import InternalError, MessageQueued
+from gatepost.core.events import InternalError, MessageQueued, SpoolProblem
 from gatepost.core.ids import IdKind, IdPool
 from gatepost.net.listener import Listener
 from gatepost.net.reactor import Reactor
@@ -42,11 +48,6 @@ from gatepost.relay.tasks import Tasks
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import Files, Spool, SpoolSettings, StoredMessage
 from gatepost.track.journal import LoopScheduler, WorkerJournal
-from tests.fakes.ca import Issued, TestAuthority
-from tests.fakes.log_book import LogBook
-from tests.fakes.resolver import FakeResolver
-from tests.fakes.smtp_client import Client
-from tests.fakes.time_travel import FakeClock
 
 DOCUMENT: dict[str, Any] = {
     "system": {"hostname": "gw.example.net"},
@@ -136,7 +137,7 @@ class Gateway:
             settings,
             boot="boot",
             now=self.clock.monotonic,
-            on_problem=lambda shard, reason, mid: None,
+            on_problem=self._spool_problem,
             files=files,
         )
         self.services = Services(
@@ -158,6 +159,9 @@ class Gateway:
             self.couriers.scheduler.add(message)
         for name in self.services.runtime.rules.listeners:
             self._listen(name)
+
+    def _spool_problem(self, shard: int, reason: str, mid: int) -> None:
+        self._journal.emit(SpoolProblem(self.clock.now(), shard, reason, mid))
 
     @staticmethod
     def _pool(kind: IdKind, first: int) -> IdPool:

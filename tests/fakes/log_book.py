@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tests.fakes.time_travel import Watched
+
 from gatepost.core.events import Event
 from gatepost.track.mail_log import MailLogFormat
-from tests.fakes.time_travel import Watched
 
 _HEAD = re.compile(r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} (\w+): ")
 E = TypeVar("E", bound=Event)

@@ -92,6 +92,7 @@ class FakePeer(Watched):
         replies: Mapping[str, Any] | None = None,
         ask_certificate: bool = False,
         tls_maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        lenient: bool = False,
         host: str = "127.0.0.1",
     ) -> None:
         super().__init__()
@@ -100,6 +101,7 @@ class FakePeer(Watched):
         self.capabilities = capabilities
         self.replies: dict[str, Any] = {**DEFAULTS, **(replies or {})}
         self.conversations: list[Conversation] = []
+        self.lenient = lenient  # asks for a body although every recipient was refused
         self.open_now = 0
         self.most_open = 0
         self._ask_certificate = ask_certificate or handshake is Handshake.WANTS_CERTIFICATE
@@ -211,11 +213,14 @@ class FakePeer(Watched):
                 offered = (*self.capabilities, *(("STARTTLS",) if self._offers(conversation) else ()))
                 line.say("\n".join(("peer.example", *offered)), 250)
                 continue
+            if verb == "DATA" and not self.lenient and not (mail and mail.recipients):
+                line.say("5.5.1 No valid recipients", 554)
+                continue
             code = self._answer(line, command)
             if command.upper() == "STARTTLS" and code == 220:
                 self._start_tls(line, conversation)
             elif verb == "MAIL":
-                mail = Mail(command[10:], [], b"", conversation.tls)
+                mail = Mail(command[10:], [], b"", conversation.tls) if code < 300 else None
             elif verb == "RCPT" and code < 300 and mail is not None:
                 mail.recipients.append(command[8:])
             elif verb == "DATA" and code == 354:
@@ -253,7 +258,7 @@ class FakePeer(Watched):
         return code
 
     def _start_tls(self, line: _Line, conversation: Conversation) -> None:
-        if self.handshake is Handshake.CLOSES:
+        if self.handshake in (Handshake.CLOSES, Handshake.INJECTED):
             raise EOFError
         if self.handshake is Handshake.GARBAGE:
             line.raw("500 This is not TLS\r\n")

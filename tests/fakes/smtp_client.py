@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 
+from tests.fakes.time_travel import PATIENCE
+
 from gatepost.net.dialer import dial
 from gatepost.net.errors import StreamError
 from gatepost.net.reactor import Reactor
 from gatepost.net.stream import Stream
 from gatepost.net.tls import ClientContext, TlsParameters
-from tests.fakes.time_travel import PATIENCE
 
 
 class Client:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from gatepost.core.events import MessageQueued
-from gatepost.wire.received import HeaderFacts
 from tests.fakes.gateway_parts import gateway, listener, policy
 from tests.fakes.time_travel import run
 from tests.store.spooling import BROKEN, FaultyFiles
+
+from gatepost.core.events import MessageQueued
+from gatepost.wire.received import HeaderFacts
 
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 10_000
 

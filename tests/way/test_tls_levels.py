@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from gatepost.core.events import RequiredTlsFailed
 from tests.fakes.ca import Issued, TestAuthority, self_signed
 from tests.fakes.gateway_parts import authority, controls, gateway
 from tests.fakes.peer import FakePeer, Handshake
 from tests.fakes.time_travel import run
+
+from gatepost.core.events import RequiredTlsFailed
 
 CLEAR, TLS, KEPT = "clear", "tls", "kept"
 LEVELS = (

@@ -203,10 +203,15 @@ class _Courier:
         return self._couriers.scheduler.rule(self._destination)
 
     async def _bug(self, due: Due, error: Exception) -> None:
+        """Our own bug: the message is tried again later, or held where even that cannot be written down."""
         reference = self._services.on_bug(f"delivering MID {due.message.mid}", error)
         self._part_at_once()
         text = f"internal error, reference {reference}"
-        await self._settle(due, failed(due, Failure(Stage.SYSTEM, False, (text,))))
+        try:
+            await self._settle(due, failed(due, Failure(Stage.SYSTEM, False, (text,))))
+        except Exception as again:  # noqa: BLE001 - the same boundary: no report can be made of this message
+            reference = self._services.on_bug(f"settling MID {due.message.mid}", again)
+            self._couriers.settler.hold(due, f"internal error, reference {reference}")
 
     # --- one due -----------------------------------------------------------------------------
 

@@ -138,7 +138,7 @@ class QueueRequests:
         if not rids:
             return False
         scheduler = self._couriers.scheduler
-        scheduler.withdraw(message)
+        scheduler.reserve(message)
         text = f"returned by {by}" if by else "returned by an administrator"
         await self._couriers.settler.bounce(message, rids, Failure(Stage.DELETED, True, (text,)))
         if self._waiting_at(message, ""):

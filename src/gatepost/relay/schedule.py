@@ -102,6 +102,7 @@ class Scheduler:
         self._out: dict[int, list[Due]] = {}  # mid -> dues with couriers or in ready queues
         self._suspects: deque[StoredMessage] = deque()
         self._suspect: StoredMessage | None = None
+        self._reserved: set[int] = set()
         self.stopping = False
 
     # --- adding ------------------------------------------------------------------------------
@@ -109,20 +110,24 @@ class Scheduler:
     def add(self, message: StoredMessage) -> None:
         """A message that has just been committed, or was found in the spool at start."""
         self.messages[message.mid] = message
-        if message.held:
-            return
+        if not message.held:
+            self._place(message)
+
+    def _place(self, message: StoredMessage) -> None:
         if message.crashes:
             self._suspects.append(message)
             self._next_suspect()
-            return
-        self._plan(message)
+        else:
+            self._plan(message)
 
     def _next_suspect(self) -> None:
+        """Let one suspect out. One that waits for a later time lets the next one go first."""
         while self._suspect is None and self._suspects:
             message = self._suspects.popleft()
-            if message.mid in self.messages and not message.held:
-                self._suspect = message
-                self._plan(message)
+            self._suspect = message
+            self._plan(message)
+            if message.mid not in self._out and self._suspect is message:
+                self._suspect = None
 
     def _plan(self, message: StoredMessage) -> None:
         """Put every waiting recipient where it belongs: a ready queue, or the heap."""
@@ -187,7 +192,8 @@ class Scheduler:
             and progress.next_attempt <= now
             and message.envelope.recipients[rid].address.domain == domain
         ]
-        if rids and not any(due.domain == domain for due in self._out.get(mid, ())):
+        out = mid in self._reserved or any(due.domain == domain for due in self._out.get(mid, ()))
+        if rids and not out:
             self._enlist(message, domain, rids)
 
     # --- couriers ----------------------------------------------------------------------------
@@ -312,11 +318,20 @@ class Scheduler:
     # --- the administrator -------------------------------------------------------------------
 
     def in_flight(self, message: StoredMessage) -> bool:
-        """True while a courier has recipients of this message (ready ones do not count)."""
+        """True while a courier has recipients of this message (ready ones do not count), or it is reserved."""
+        if message.mid in self._reserved:
+            return True
         return any(due.taken for due in self._out.get(message.mid, ()))
+
+    def reserve(self, message: StoredMessage) -> None:
+        """Withdraw the message and let nobody have it until `replan` or `forget`."""
+        self.withdraw(message)
+        self._reserved.add(message.mid)
 
     def withdraw(self, message: StoredMessage) -> None:
         """Take the message out of all ready queues (it is being held, deleted or bounced)."""
+        if message in self._suspects:
+            self._suspects.remove(message)
         for due in list(self._out.get(message.mid, ())):
             if not due.taken:
                 due.withdrawn = True
@@ -327,15 +342,17 @@ class Scheduler:
         self.withdraw(message)
         for progress in message.progress:
             progress.next_attempt = 0.0
-        self._plan(message)
+        self._place(message)
 
     def replan(self, message: StoredMessage) -> None:
         """Put what is still waiting of a withdrawn message back where it belongs."""
+        self._reserved.discard(message.mid)
         if not message.held:
-            self._plan(message)
+            self._place(message)
 
     def forget(self, message: StoredMessage) -> None:
         """A withdrawn message of which nothing waits any more."""
+        self._reserved.discard(message.mid)
         self.messages.pop(message.mid, None)
 
     def stop(self) -> None:

@@ -281,23 +281,19 @@ class Spool:
     # --- out --------------------------------------------------------------------------------------
 
     async def open_body(self, message: StoredMessage) -> BodyReader:
-        """The stored body, from its start. Raises BodyDamaged; the caller then holds the message."""
+        """The stored body, from its start. Raises BodyDamaged; the caller then holds the message and tells why."""
         fresh = self._fresh.get(message.mid)
         if fresh is not None:
             return MemoryBody(fresh)
         shard = self._shards[message.shard]
-        try:
-            if message.in_file:
-                return await self._open_file(shard, message)
-            got: asyncio.Future[object] = self._loop.create_future()
-            shard.writer.read_body(message.mid, lambda result: None if got.done() else got.set_result(result))
-            body = await got
-            if isinstance(body, Exception):
-                raise BodyDamaged(f"the body of message {message.mid} cannot be read: {body}") from body
-            return MemoryBody(check_small_body(body, message.mid, message.size, message.sha256))
-        except BodyDamaged as error:
-            self._on_problem(shard.number, str(error), message.mid)
-            raise
+        if message.in_file:
+            return await self._open_file(shard, message)
+        got: asyncio.Future[object] = self._loop.create_future()
+        shard.writer.read_body(message.mid, lambda result: None if got.done() else got.set_result(result))
+        body = await got
+        if isinstance(body, Exception):
+            raise BodyDamaged(f"the body of message {message.mid} cannot be read: {body}") from body
+        return MemoryBody(check_small_body(body, message.mid, message.size, message.sha256))
 
     async def _open_file(self, shard: Shard, message: StoredMessage) -> BodyReader:
         """On the loop when the file is new and its name surely cached, else in a thread."""
