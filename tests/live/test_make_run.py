@@ -20,10 +20,12 @@ import pytest
 
 from gatepost.control.protocol import call
 from gatepost.store.home import Home
+from gatepost.track.find import Criteria, find
 
 STOPPED = "Stopped. The folder .gatepost stays; remove it to begin anew."
 UP = "Up until Ctrl-C."
 SECONDS = 60.0
+PROJECT = Path(__file__).parents[2]
 
 
 class Show:
@@ -148,6 +150,26 @@ def test_one_message_is_relayed_over_tls_both_ways_and_ctrl_c_leaves_only_the_ho
     assert gone(watches), "a process of the gateway is left"
     assert os.listdir(tmp_path) == [".gatepost"]
     assert [path for path in run.home.root.rglob("*") if path.is_socket()] == []
+
+
+def shape(line: str) -> str:
+    """A log line without what differs from run to run: numbers, ciphers, this machine's name."""
+    return re.sub(r"[0-9]+", "0", re.sub(r"postmaster@[^>]+", "postmaster@host", line))
+
+
+def test_the_tour_shows_the_log_lines_of_this_message(show: Callable[[], Show]) -> None:
+    run = show().until(UP)
+    mid = re.search(r"queued as ([0-9]+)", run.text)
+    assert mid
+    assert run.stop() == 0
+    told = {shape(line.text) for line in find([run.home.mail_log], Criteria(mid=int(mid[1])))}
+    tour = (PROJECT / "docs" / "tour.md").read_text("utf-8")
+    blocks = [
+        line[4:]
+        for line in tour.splitlines()
+        if re.match(r" {4}(?:New SMTP|[DI]CID|MID|Start|Deliv|Message)", line)
+    ]
+    assert {shape(line) for line in blocks} == told
 
 
 def test_a_second_run_works_and_shows_no_pass_phrase(show: Callable[[], Show]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import signal
 import sys
 import time
@@ -179,11 +180,13 @@ class Demo:
         """The log's lines of the message, from its connection to its delivery."""
         self._screen.say()
         self._screen.say("The mail log of this message (times are UTC)")
-        last = f"Message finished MID {mid} done"
+        finished = f"Message finished MID {mid} done"
         deadline = time.monotonic() + LOG_SECONDS
         while True:
             found = list(find([stage.home.mail_log], Criteria(mid=mid)))
-            if not whole or any(line.text == last for line in found) or time.monotonic() > deadline:
+            texts = [line.text for line in found]
+            both = finished in texts and any(re.fullmatch(r"ICID [0-9]+ close", text) for text in texts)
+            if both or not whole or time.monotonic() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN)
         for line in found:
