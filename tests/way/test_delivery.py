@@ -217,13 +217,16 @@ def test_a_connection_that_breaks_behind_the_dot_is_no_delivery(tmp_path: Path) 
     """The peer may own the message: no other host gets it in this attempt, and it is tried again."""
 
     async def main() -> None:
-        async with FakePeer(replies={"BODY": [CLOSE, "250 2.0.0 Ok"]}) as peer, FakePeer() as other:
-            async with gateway(tmp_path, routes={"partner.example": (peer.port, other.port)}) as it:
-                mid = await it.inject(FROM, "b@partner.example")
-                await it.delayed(mid)
-                assert other.conversations == []
-                it.to_next_attempt(mid)
-                await it.log.line("Message finished")
+        async with (
+            FakePeer(replies={"BODY": [CLOSE, "250 2.0.0 Ok"]}) as peer,
+            FakePeer() as other,
+            gateway(tmp_path, routes={"partner.example": (peer.port, other.port)}) as it,
+        ):
+            mid = await it.inject(FROM, "b@partner.example")
+            await it.delayed(mid)
+            assert other.conversations == []
+            it.to_next_attempt(mid)
+            await it.log.line("Message finished")
 
     run(main)
 
@@ -284,17 +287,19 @@ def test_retries_follow_the_bounce_profile(tmp_path: Path) -> None:
 
 def test_a_message_is_not_tried_before_its_time(tmp_path: Path) -> None:
     async def main() -> None:
-        async with FakePeer(replies={"RCPT": ["451 4.2.0 Later", "250 Ok"]}) as peer:
-            async with gateway(tmp_path, routes={"partner.example": peer.port}) as it:
-                mid = await it.inject(FROM, "b@partner.example")
-                await it.delayed(mid)
-                await it.quiet()
-                it.clock.advance(it.stored(mid).progress[0].next_attempt - it.clock.now() - 1)
-                other = await it.inject(FROM, "c@partner.example")
-                await it.log.line(f"Message finished MID {other}")
-                assert not it.log.with_(f"Message finished MID {mid}")
-                it.clock.advance(2)
-                await it.log.line(f"Message finished MID {mid}")
+        async with (
+            FakePeer(replies={"RCPT": ["451 4.2.0 Later", "250 Ok"]}) as peer,
+            gateway(tmp_path, routes={"partner.example": peer.port}) as it,
+        ):
+            mid = await it.inject(FROM, "b@partner.example")
+            await it.delayed(mid)
+            await it.quiet()
+            it.clock.advance(it.stored(mid).progress[0].next_attempt - it.clock.now() - 1)
+            other = await it.inject(FROM, "c@partner.example")
+            await it.log.line(f"Message finished MID {other}")
+            assert not it.log.with_(f"Message finished MID {mid}")
+            it.clock.advance(2)
+            await it.log.line(f"Message finished MID {mid}")
 
     run(main)
 

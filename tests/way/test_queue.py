@@ -93,17 +93,19 @@ def test_delete_and_bounce_of_one_domain(tmp_path: Path) -> None:
 
 def test_retry_now(tmp_path: Path) -> None:
     async def main() -> None:
-        async with FakePeer(replies={"RCPT": ["451 4.2.0 Later", "250 Ok"]}) as peer:
-            async with gateway(tmp_path, routes={"partner.example": peer.port}) as it:
-                mid = await it.inject(FROM, TO)
-                await it.delayed(mid)
-                await it.quiet()
-                assert await it.queue.answer("retry", {"all": True}) == {"done": [mid], "busy": []}
-                await it.log.line("Message finished")
-                # The time of the retry that is not needed any more comes: nothing happens.
-                it.clock.advance(7200)
-                await it.quiet()
-                assert len(peer.mails) == 1
+        async with (
+            FakePeer(replies={"RCPT": ["451 4.2.0 Later", "250 Ok"]}) as peer,
+            gateway(tmp_path, routes={"partner.example": peer.port}) as it,
+        ):
+            mid = await it.inject(FROM, TO)
+            await it.delayed(mid)
+            await it.quiet()
+            assert await it.queue.answer("retry", {"all": True}) == {"done": [mid], "busy": []}
+            await it.log.line("Message finished")
+            # The time of the retry that is not needed any more comes: nothing happens.
+            it.clock.advance(7200)
+            await it.quiet()
+            assert len(peer.mails) == 1
 
     run(main)
 
@@ -136,15 +138,17 @@ def test_a_damaged_body_is_held_and_never_sent(tmp_path: Path, size: int) -> Non
             await it.delayed(mid)
             clock = it.clock
         _damage(tmp_path / "spool0" / "0", mid)
-        async with FakePeer() as peer:
-            async with gateway(tmp_path, routes={"partner.example": peer.port}, clock=clock) as it:
-                if not it.stored(mid).held:
-                    it.to_next_attempt(mid)
-                    await it.log.line(f"MID {mid} held: ")
-                    assert len(it.log.of(SpoolProblem)) == 1
-                await it.quiet()
-                assert it.stored(mid).held
-                assert peer.mails == []
+        async with (
+            FakePeer() as peer,
+            gateway(tmp_path, routes={"partner.example": peer.port}, clock=clock) as it,
+        ):
+            if not it.stored(mid).held:
+                it.to_next_attempt(mid)
+                await it.log.line(f"MID {mid} held: ")
+                assert len(it.log.of(SpoolProblem)) == 1
+            await it.quiet()
+            assert it.stored(mid).held
+            assert peer.mails == []
 
     run(main)
 
@@ -257,29 +261,31 @@ def test_stop_does_not_tear_what_an_answer_leads_to(tmp_path: Path) -> None:
 
     async def main() -> None:
         replies = {"RCPT TO:<gone@": "550 5.1.1 No such user"}
-        async with FakePeer(replies=replies) as peer:
-            async with gateway(tmp_path, routes={"partner.example": peer.port, "sender.example": 1}) as it:
-                reading, go_on = asyncio.Event(), asyncio.Event()
-                open_body = it.services.spool.open_body
-                calls = 0
+        async with (
+            FakePeer(replies=replies) as peer,
+            gateway(tmp_path, routes={"partner.example": peer.port, "sender.example": 1}) as it,
+        ):
+            reading, go_on = asyncio.Event(), asyncio.Event()
+            open_body = it.services.spool.open_body
+            calls = 0
 
-                async def slow(message: StoredMessage) -> object:
-                    nonlocal calls
-                    calls += 1
-                    if calls == 2:  # the first reads it to send it
-                        reading.set()
-                        await go_on.wait()
-                    return await open_body(message)
+            async def slow(message: StoredMessage) -> object:
+                nonlocal calls
+                calls += 1
+                if calls == 2:  # the first reads it to send it
+                    reading.set()
+                    await go_on.wait()
+                return await open_body(message)
 
-                it.services.spool.open_body = slow  # type: ignore[method-assign,assignment]
-                mid = await it.inject(FROM, TO, "gone@partner.example")
-                await reading.wait()
-                stopping = asyncio.create_task(it.stop(30))
-                await asyncio.sleep(0)
-                go_on.set()
-                await stopping
-                await it.log.line(f"Message finished MID {mid} done")
-                assert it.log.with_(f"Message done DCID 1 MID {mid} to RID [0]")
+            it.services.spool.open_body = slow  # type: ignore[method-assign,assignment]
+            mid = await it.inject(FROM, TO, "gone@partner.example")
+            await reading.wait()
+            stopping = asyncio.create_task(it.stop(30))
+            await asyncio.sleep(0)
+            go_on.set()
+            await stopping
+            await it.log.line(f"Message finished MID {mid} done")
+            assert it.log.with_(f"Message done DCID 1 MID {mid} to RID [0]")
 
     run(main)
 

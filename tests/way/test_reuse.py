@@ -53,15 +53,17 @@ def test_other_domains_on_the_same_host_share_a_connection(tmp_path: Path) -> No
 
 def test_a_stale_connection_costs_nothing(tmp_path: Path) -> None:
     async def main() -> None:
-        async with FakePeer(replies={"MAIL": ["250 Ok", CLOSE, "250 Ok"]}) as peer:
-            async with gateway(tmp_path, routes={"partner.example": peer.port}) as it:
-                for number in (1, 2):
-                    await it.inject(FROM, TO)
-                    await it.log.line(f"Message finished MID {number}")
-                    await it.quiet()
-                assert not it.log.with_("Delayed")
-                assert [len(c.mails) for c in peer.conversations] == [1, 1]
-                assert it.log.with_("Message done DCID 2 MID 2")
+        async with (
+            FakePeer(replies={"MAIL": ["250 Ok", CLOSE, "250 Ok"]}) as peer,
+            gateway(tmp_path, routes={"partner.example": peer.port}) as it,
+        ):
+            for number in (1, 2):
+                await it.inject(FROM, TO)
+                await it.log.line(f"Message finished MID {number}")
+                await it.quiet()
+            assert not it.log.with_("Delayed")
+            assert [len(c.mails) for c in peer.conversations] == [1, 1]
+            assert it.log.with_("Message done DCID 2 MID 2")
 
     run(main)
 
@@ -123,19 +125,22 @@ def test_a_changed_list_of_authorities_is_judged_anew(tmp_path: Path) -> None:
 
 def test_no_host_is_tried_in_clear_after_a_broken_handshake(tmp_path: Path) -> None:
     async def main() -> None:
-        async with FakePeer(handshake=Handshake.CLOSES) as broken, FakePeer() as clear:
-            async with gateway(tmp_path, routes={"partner.example": (broken.port, clear.port)}) as it:
-                mid = await it.inject(FROM, TO)
-                await it.delayed(mid)
-                assert [c.verbs for c in clear.conversations] == [["EHLO"]]
-                assert clear.mails == broken.mails == []
-                await it.quiet()
-                # A later attempt begins anew: TLS is tried again, and the first host decides again.
-                broken.handshake = Handshake.GOOD
-                broken.certificate = authority().issue(["partner.example"])
-                it.to_next_attempt(mid)
-                await it.log.line("Message finished")
-                assert broken.mails[0].tls == "TLSv1.3"
+        async with (
+            FakePeer(handshake=Handshake.CLOSES) as broken,
+            FakePeer() as clear,
+            gateway(tmp_path, routes={"partner.example": (broken.port, clear.port)}) as it,
+        ):
+            mid = await it.inject(FROM, TO)
+            await it.delayed(mid)
+            assert [c.verbs for c in clear.conversations] == [["EHLO"]]
+            assert clear.mails == broken.mails == []
+            await it.quiet()
+            # A later attempt begins anew: TLS is tried again, and the first host decides again.
+            broken.handshake = Handshake.GOOD
+            broken.certificate = authority().issue(["partner.example"])
+            it.to_next_attempt(mid)
+            await it.log.line("Message finished")
+            assert broken.mails[0].tls == "TLSv1.3"
 
     run(main)
 
@@ -143,11 +148,14 @@ def test_no_host_is_tried_in_clear_after_a_broken_handshake(tmp_path: Path) -> N
 def test_another_host_may_still_be_used_over_tls(tmp_path: Path) -> None:
     async def main() -> None:
         certificate = authority().issue(["x.example"])
-        async with FakePeer(handshake=Handshake.GARBAGE) as broken, FakePeer(certificate=certificate) as good:
-            async with gateway(tmp_path, routes={"partner.example": (broken.port, good.port)}) as it:
-                await it.inject(FROM, TO)
-                assert (await good.mail()).tls == "TLSv1.3"
-                await it.log.line("DCID 1 TLS failed: ")
+        async with (
+            FakePeer(handshake=Handshake.GARBAGE) as broken,
+            FakePeer(certificate=certificate) as good,
+            gateway(tmp_path, routes={"partner.example": (broken.port, good.port)}) as it,
+        ):
+            await it.inject(FROM, TO)
+            assert (await good.mail()).tls == "TLSv1.3"
+            await it.log.line("DCID 1 TLS failed: ")
 
     run(main)
 
@@ -156,12 +164,15 @@ def test_bytes_behind_the_220_count_as_a_broken_handshake(tmp_path: Path) -> Non
     """C7, C8: whoever injects must not gain clear text by it."""
 
     async def main() -> None:
-        async with FakePeer(handshake=Handshake.INJECTED) as broken, FakePeer() as clear:
-            async with gateway(tmp_path, routes={"partner.example": (broken.port, clear.port)}) as it:
-                mid = await it.inject(FROM, TO)
-                await it.delayed(mid)
-                await it.log.line("DCID 1 TLS failed: bytes behind STARTTLS")
-                assert clear.mails == []
+        async with (
+            FakePeer(handshake=Handshake.INJECTED) as broken,
+            FakePeer() as clear,
+            gateway(tmp_path, routes={"partner.example": (broken.port, clear.port)}) as it,
+        ):
+            mid = await it.inject(FROM, TO)
+            await it.delayed(mid)
+            await it.log.line("DCID 1 TLS failed: bytes behind STARTTLS")
+            assert clear.mails == []
 
     run(main)
 
@@ -231,13 +242,16 @@ def test_a_peer_that_breaks_off_at_our_certificate_is_called_once_more_without(t
 
         async def main(version: ssl.TLSVersion = version, number: int = number) -> None:
             certificate = authority().issue(["partner.example"])
-            async with FakePeer(
-                certificate=certificate, handshake=Handshake.WANTS_CERTIFICATE, tls_maximum=version
-            ) as peer, gateway(
-                tmp_path / str(number),
-                routes={"partner.example": peer.port},
-                destination_controls=client_certificate(),
-            ) as it:
+            async with (
+                FakePeer(
+                    certificate=certificate, handshake=Handshake.WANTS_CERTIFICATE, tls_maximum=version
+                ) as peer,
+                gateway(
+                    tmp_path / str(number),
+                    routes={"partner.example": peer.port},
+                    destination_controls=client_certificate(),
+                ) as it,
+            ):
                 await it.inject(FROM, TO)
                 assert (await peer.mail()).tls.startswith("TLSv1")
                 assert "trying without it" in (await it.log.line("client certificate"))
@@ -266,21 +280,23 @@ def test_connections_to_a_destination_are_limited_over_workers(tmp_path: Path) -
                     "routes": {"partner.example": peer.port},
                     "destination_controls": controls("preferred", max_connections=1),
                 }
-                async with gateway(tmp_path, index=0, **choices) as one:
-                    async with gateway(tmp_path, index=1, clock=one.clock, log=LogBook(), **choices) as two:
-                        for it in (one, two):
-                            for _ in range(3):
-                                await it.inject(FROM, TO)
-                        await peer.heard("BODY")
-                        peer.go("BODY")
-                        for it in (one, two):
-                            for number in range(3):
-                                first = 1 + it.services.limits._worker * 100_000
-                                await it.log.line(f"Message finished MID {first + number}")
-                            await it.quiet()
-                            it.clock.advance(10)
-                        assert peer.most_open == 1
-                        assert len(peer.mails) == 6
+                async with (
+                    gateway(tmp_path, index=0, **choices) as one,
+                    gateway(tmp_path, index=1, clock=one.clock, log=LogBook(), **choices) as two,
+                ):
+                    for it in (one, two):
+                        for _ in range(3):
+                            await it.inject(FROM, TO)
+                    await peer.heard("BODY")
+                    peer.go("BODY")
+                    for it in (one, two):
+                        for number in range(3):
+                            first = 1 + it.services.limits._worker * 100_000
+                            await it.log.line(f"Message finished MID {first + number}")
+                        await it.quiet()
+                        it.clock.advance(10)
+                    assert peer.most_open == 1
+                    assert len(peer.mails) == 6
         finally:
             os.close(table)
 
@@ -295,12 +311,15 @@ def test_the_delivery_interface_is_the_source(tmp_path: Path) -> None:
             {"name": "Data 1", "address": "127.0.0.1", "hostname": "mx.example.net"},
             {"name": "Data 2", "address": "127.0.0.9", "hostname": "out.example.net"},
         ]
-        async with FakePeer(capabilities=CAPABILITIES) as peer, gateway(
-            tmp_path,
-            routes={"partner.example": peer.port},
-            interfaces=interfaces,
-            delivery={"interface": "Data 2"},
-        ) as it:
+        async with (
+            FakePeer(capabilities=CAPABILITIES) as peer,
+            gateway(
+                tmp_path,
+                routes={"partner.example": peer.port},
+                interfaces=interfaces,
+                delivery={"interface": "Data 2"},
+            ) as it,
+        ):
             await it.inject(FROM, TO)
             await peer.mail()
             assert it.log.of(DeliveryOpened)[0].local_address == "127.0.0.9"
