@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.ca import Issued, TestAuthority
 
-from gatepost.certs.inventory import Entry, entries, iso_time, keep_profile, stored_text, with_profile
+from gatepost.certs.inventory import Entry, entries, keep_profile, stored_text, with_profile
+from gatepost.certs.times import iso_time
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.keys import load_private_key
 from gatepost.pki.profile import Origin, make_profile

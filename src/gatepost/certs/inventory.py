@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from gatepost.certs.findings import Note, profile_findings
+from gatepost.certs.times import iso_time
 from gatepost.certs.usage import Use, uses
 from gatepost.core.ports import Clock
 from gatepost.pki.anchors import Anchors
@@ -158,8 +158,3 @@ def public_key_text(certificate: Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"EC {key.curve.name}"
     return type(key).__name__.removeprefix("_").removesuffix("PublicKey")
-
-
-def iso_time(at: float) -> str:
-    """`2027-01-31T12:00:00Z`."""
-    return f"{datetime.fromtimestamp(int(at), UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -153,6 +153,15 @@ def test_what_the_library_would_not_serve_is_found_on_a_stopped_gateway_too(benc
     assert caught.value.code == Exit.FAULTY_CONFIGURATION
     assert [problem.path for problem in caught.value.problems] == ["listeners[0].certificate"]
     assert bench.versions() == 2
+    assert len(bench.store.revisions("Demo")) == 1
+
+
+def test_a_gateway_that_refuses_leaves_no_key_in_the_store(bench: Bench) -> None:
+    gateway = bench.start()
+    gateway.refuses = "a worker cannot"
+    with pytest.raises(OperatorError, match="a worker cannot"):
+        new(bench)
+    assert not bench.store.revisions("gw")
 
 
 def test_a_certificate_that_does_not_exist_is_named_with_those_that_do(bench: Bench) -> None:

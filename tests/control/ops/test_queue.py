@@ -41,6 +41,13 @@ def test_a_worker_that_is_down_is_named_and_the_others_are_shown(bench: Bench, g
     assert caught.value.code == Exit.TRY_AGAIN
 
 
+def test_a_list_that_is_cut_says_so(bench: Bench, gateway: FakeGateway) -> None:
+    gateway.workers[0].messages = {mid: message(mid, "b@one.example") for mid in range(1, 10_001)}
+    found = bench.call("queue.list")
+    assert len(found["messages"]) == 10_002
+    assert "name a domain" in found["problems"][0]
+
+
 def test_a_message_that_is_not_there(bench: Bench, gateway: FakeGateway) -> None:
     for op in ("show", "retry", "hold", "release", "delete", "bounce"):
         with pytest.raises(OperatorError, match="no message 77"):

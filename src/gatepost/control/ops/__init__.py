@@ -3,8 +3,10 @@
     door            finds the operation, authorises the caller, keeps changes apart, audits
     registry        what an operation is; arguments as they come in from a face
     draft           candidate, merge, check, commit: how every change becomes a version (architecture 7)
-    configuration   config.*        certificates  cert.*        authorities  ca.*
+    versions        config.show, config.history; configuration  all other config.*
+    certificates    cert.*          authorities   ca.*
     queue           queue.*         status        status
+    reading         what is read from the operator's files, in a child (confined)
     exchange        certificates, authorities and users inside an exported file
     logs            reading the log files; needs no gateway and no store
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from gatepost.certs.authorities import custom_roots, join_lists, system_bundle
-from gatepost.certs.inventory import iso_time
-from gatepost.control.ops.draft import Submission, changed_section, current, draft_of, submit
+from gatepost.certs.times import iso_time
+from gatepost.control.ops.draft import Submission, changed_section, draft_of, submit
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import Exit, OperatorError, Problem
 from gatepost.pki.anchors import Anchors

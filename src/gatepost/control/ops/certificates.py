@@ -8,9 +8,10 @@ from typing import Any
 from gatepost.certs.authorities import system_bundle
 from gatepost.certs.inventory import Entry, entries, keep_profile, with_profile
 from gatepost.certs.making import DEFAULT_DAYS, new_self_signed
-from gatepost.control.ops.draft import Submission, current, draft_of, submit
+from gatepost.control.ops.draft import Submission, draft_of, submit
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.pki.anchors import Anchors

@@ -1,4 +1,4 @@
-"""config.*: apply, check, show, pending, commit, clear, diff, history, rollback, export."""
+"""config.*: apply, check, pending, commit, clear, diff, rollback, export."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatepost.certs.inventory import iso_time, stored_text
+from gatepost.certs.inventory import stored_text
+from gatepost.certs.times import iso_time
 from gatepost.config.diff import Change, diff
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import load_plain, to_plain
 from gatepost.control.ops.draft import (
     Draft,
     Submission,
-    current,
     draft_of,
     examine_content,
     problem_document,
@@ -26,6 +26,7 @@ from gatepost.control.ops.exchange import Brought, export_parts
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.rehearsal import cipher_problems
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.profile import Profile
@@ -67,12 +68,6 @@ async def check_file(context: Context, arguments: Arguments, caller: Caller) -> 
     """All problems of a file. Nothing is stored."""
     found, _ = await _read(context, arguments, draft_of(context, caller).content)
     return {"problems": [problem_document(problem) for problem in found.problems]}
-
-
-async def show(context: Context, arguments: Arguments, caller: Caller) -> Any:
-    """The document in force."""
-    version = current(context)
-    return {"version": version.number, "document": version.content.document}
 
 
 async def pending(context: Context, arguments: Arguments, caller: Caller) -> Any:
@@ -164,14 +159,6 @@ def _change(path: str, before: str | None, after: str | None) -> dict[str, Any]:
     return {"path": path, "before": before, "after": after, "line": line}
 
 
-async def history(context: Context, arguments: Arguments, caller: Caller) -> Any:
-    """The versions, newest first."""
-    return [
-        {"version": row.number, "time": iso_time(row.at), "author": row.author, "comment": row.comment}
-        for row in context.store.history()
-    ]
-
-
 def _version(context: Context, number: int) -> Version:
     version = context.store.version(number)
     if version is None:
@@ -211,12 +198,10 @@ async def export(context: Context, arguments: Arguments, caller: Caller) -> Any:
 OPERATIONS = (
     operation("config.apply", apply, "text comment pending", changes=True),
     operation("config.check", check_file, "text"),
-    operation("config.show", show),
     operation("config.pending", pending),
     operation("config.commit", commit_candidate, "comment", changes=True),
     operation("config.clear", clear, changes=True),
     operation("config.diff", difference, "version"),
-    operation("config.history", history),
     operation("config.rollback", rollback, "version comment pending", changes=True),
     operation("config.export", export, "certificates", changes=True),
 )

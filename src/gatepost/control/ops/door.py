@@ -24,6 +24,8 @@ from gatepost.store.secrets import Keeper
 
 _MODULES = {
     "config": "configuration",
+    "config.show": "versions",
+    "config.history": "versions",
     "cert": "certificates",
     "ca": "authorities",
     "queue": "queue",
@@ -64,7 +66,7 @@ class Door:
 
     def _find(self, op: str) -> Operation:
         if op not in self._operations:
-            module = _MODULES.get(op.partition(".")[0])
+            module = _MODULES.get(op) or _MODULES.get(op.partition(".")[0])
             if module is not None:
                 table = import_module(f"gatepost.control.ops.{module}").OPERATIONS
                 self._operations.update((row.name, row) for row in table)
@@ -80,6 +82,7 @@ class Door:
         try:
             result = await found.run(context, arguments, caller)
         except OperatorError as error:
+            context.store.prune()  # a certificate that was sealed for nothing; nobody else prepares one now
             context.emit(audit_event(context.clock.now(), found.name, caller, error.message, refused=True))
             raise
         said = result.get("said", "") if isinstance(result, Mapping) else ""

@@ -24,6 +24,7 @@ from gatepost.config.load import to_plain
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError, Problem
 from gatepost.store.config_store import Content, StaleBase, Version
@@ -53,14 +54,6 @@ class Submission:
     comment: str
     pending: bool
     document: bool = False
-
-
-def current(context: Context) -> Version:
-    """The version in force. Raises OperatorError where a store has none (it is made with the home)."""
-    version = context.store.latest()
-    if version is None:
-        raise OperatorError("the store has no configuration", code=Exit.FAULTY_CONFIGURATION)
-    return version
 
 
 def draft_of(context: Context, caller: Caller) -> Draft:

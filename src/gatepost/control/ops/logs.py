@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gatepost.certs.inventory import iso_time
+from gatepost.certs.times import iso_time
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.home import Home
 from gatepost.track.find import Criteria, LogLine, TlsFound, find, parse_since

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gatepost.certs.inventory import iso_time
+from gatepost.certs.times import iso_time
 from gatepost.control.ops.registry import Arguments, Context, Run, operation
 from gatepost.control.ports import Caller, WorkerAnswer
 from gatepost.core.address import normalise_domain
 from gatepost.core.errors import Exit, OperatorError
 
 SELECTION = "mid domain all"
+_MANY = 10_000  # no worker tells of more in one answer
 
 
 def _selection(arguments: Arguments) -> dict[str, Any]:
@@ -43,7 +44,10 @@ async def list_(context: Context, arguments: Arguments, caller: Caller) -> Any:
     answers = await context.running().ask_workers("queue.list", chosen)
     rows = [row for answer in answers if not answer.error for row in answer.result]
     rows.sort(key=lambda row: (row["received"], row["mid"]))
-    return {"messages": [_readable(row) for row in rows], "problems": _unanswered(answers)}
+    problems = _unanswered(answers)
+    if any(len(answer.result) >= _MANY for answer in answers if not answer.error):
+        problems.append("more messages wait than one answer holds; name a domain to see its own")
+    return {"messages": [_readable(row) for row in rows], "problems": problems}
 
 
 async def show(context: Context, arguments: Arguments, caller: Caller) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gatepost import __version__
-from gatepost.certs.inventory import iso_time
-from gatepost.control.ops.draft import current, problem_document, warnings_of
+from gatepost.certs.times import iso_time
+from gatepost.control.ops.draft import problem_document, warnings_of
 from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 
 _QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")

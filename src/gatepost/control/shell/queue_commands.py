@@ -46,7 +46,7 @@ def list_(domain: DomainOption = "", as_json: JsonOption = False, home: HomeOpti
     """List the queue, oldest first."""
     found = Client(home).call_running("queue.list", **({"domain": domain} if domain else {}))
     for problem in found["problems"]:
-        note(f"{problem}: its messages are not shown")
+        note(f"Not all is shown: {problem}")
     if as_json:
         say_json(found["messages"])
         return
@@ -126,7 +126,7 @@ def _command(action: str) -> Callable[..., None]:
             _confirm(action, chosen)
         answer = Client(home).call_running(f"queue.{action}", **chosen)
         for problem in answer["problems"]:
-            note(f"{problem}: its messages were not touched")
+            note(f"Not all was reached: {problem}")
         if as_json:
             say_json({"done": answer["done"], "busy": answer["busy"]})
             return
