@@ -59,6 +59,7 @@ class Worker:
         self._listeners: dict[tuple[str, str, int], Listener] = {}
         self._prepared: tuple[Runtime, tuple[ListenerSocket, ...]] | None = None
         self._marking: asyncio.TimerHandle | None = None
+        self._spool: Spool | None = None
 
     # --- starting ----------------------------------------------------------------------------
 
@@ -75,6 +76,7 @@ class Worker:
             now=time.monotonic,
             on_problem=self._spool_problem,
         )
+        self._spool = spool
         left_over = not_yet_logged(self._home.logs, self._home.event_log.name, spool.left_over_events())
         self._journal.replay(left_over)
         self._reactor = Reactor(self._loop)
@@ -223,7 +225,10 @@ class Worker:
         self._services.spool.exported(marks[-1])
 
     def _spool_problem(self, shard: int, reason: str, mid: int) -> None:
+        """Tell of it. A shard that has become read-only is read anew by another worker (architecture 5)."""
         self._journal.emit(SpoolProblem(self._clock.now(), shard, reason, mid))
+        if self._spool is not None and any(figures.failed for figures in self._spool.statistics().shards):
+            self._supervisor.fail(f"shard {shard} of the spool is read-only: {reason}")
 
     def _listener_problem(self, reason: str) -> None:
         self._journal.emit(Warned(self._clock.now(), f"accepting rests for a moment: {reason}"))
