@@ -233,6 +233,16 @@ def test_ctrl_c_before_it_is_up_leaves_nothing_either(show: Callable[[], Show]) 
     assert run.lines[-1] == STOPPED
 
 
+def test_a_second_ctrl_c_does_not_wait_and_leaves_nothing_either(show: Callable[[], Show]) -> None:
+    run = show().until(UP)
+    watches = run.watches()
+    run.process.send_signal(signal.SIGINT)
+    run.until("Stopping the gateway, then the sink.")
+    assert run.stop() == 0
+    assert run.lines[-1] == STOPPED
+    assert gone(watches), "a process of the gateway is left"
+
+
 def test_the_gateway_does_not_outlive_a_killed_show(show: Callable[[], Show]) -> None:
     run = show().until(UP)
     watches = run.watches()

@@ -63,8 +63,9 @@ class Demo:
             def stop() -> None:
                 if self._stopping:
                     self._gateway.hurry()
-                self._stopping = True
-                play.cancel()
+                else:
+                    self._stopping = True
+                    play.cancel()
 
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, stop)
@@ -117,7 +118,7 @@ class Demo:
         self._tell_credentials(stage)
         self._tell_commands(stage, door)
         self._telling = True
-        return await self._gateway.ended()
+        return await self._gateway.ended(screen.say)
 
     # --- the message -----------------------------------------------------------------------------
 
@@ -125,7 +126,8 @@ class Demo:
         screen, address = self._screen, ipaddress.ip_address(door.address)
         screen.say()
         screen.say(f"One message, from {visitor.SENDER} to {door.recipient}")
-        message = visitor.content(visitor.SENDER, door.recipient, time.time())
+        now = time.time()
+        message = visitor.content(visitor.SENDER, door.recipient, now)
         try:
             sent = await visitor.send(reactor, address, door.port, door.recipient, message)
         except visitor.NotSent as error:
@@ -134,7 +136,7 @@ class Demo:
             return
         screen.row("sent", f"to {door.listener} over {_tls(sent.tls)}")
         screen.row("answered", safe(sent.answer))
-        received = await self._arrival()
+        received = await self._arrival(visitor.message_id(now))
         await self._tell_log(stage, sent.mid, whole=received is not None)
         screen.say()
         if received is None:
@@ -144,18 +146,19 @@ class Demo:
             self._tell_received(received)
 
     def _take(self, received: Received) -> None:
-        """The sink has a message: the first one is awaited, later ones are told."""
+        """The sink has a message: at first one is awaited, later they are told as they come."""
         if self._telling:
-            what = f"message {received.number} from <{received.sender}>, {received.size} bytes,"
-            self._screen.row("Sink", safe(f"{what} over {_tls(received.tls)}"))
-            self._screen.row("", safe(f"Subject: {received.field('Subject')}"))
+            self._tell_arrival(received)
         else:
             self._arrived.put_nowait(received)
 
-    async def _arrival(self) -> Received | None:
+    async def _arrival(self, message_id: str) -> Received | None:
+        """The awaited message. One that was queued in an earlier run may come before it, and is told."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ARRIVAL_SECONDS):
-                return await self._arrived.get()
+                while (received := await self._arrived.get()).field("Message-ID") != message_id:
+                    self._tell_arrival(received)
+                return received
         return None
 
     # --- what is told ----------------------------------------------------------------------------
@@ -193,6 +196,11 @@ class Demo:
             clock = time.strftime("%H:%M:%S", time.gmtime(line.at))
             level = "" if line.level == "Info" else f"{line.level}: "
             self._screen.lines(chopped(level + line.text, first=f"{clock}  ", rest=" " * 10))
+
+    def _tell_arrival(self, received: Received) -> None:
+        what = f"message {received.number} from <{received.sender}>, {received.size} bytes,"
+        self._screen.row("Sink", safe(f"{what} over {_tls(received.tls)}"))
+        self._screen.row("", safe(f"Subject: {received.field('Subject')}"))
 
     def _tell_received(self, received: Received) -> None:
         screen = self._screen

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,10 +46,16 @@ class GatewayProcess:
             self.said.append(text)
         raise await self._last_words(process)
 
-    async def ended(self) -> OperatorError:
-        """Wait for an end that nobody asked for; returns what is to be said of it."""
-        assert self._process is not None
-        return await self._last_words(self._process)
+    async def ended(self, tell: Callable[[str], None]) -> OperatorError:
+        """Wait for an end that nobody asked for; returns what is to be said of it. What it writes meanwhile is told."""
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        async with asyncio.TaskGroup() as group:
+            for stream in (process.stdout, process.stderr):
+                group.create_task(_relay(stream, tell))
+        return await self._last_words(process)
 
     async def _last_words(self, process: Process) -> OperatorError:
         assert process.stderr is not None
@@ -79,6 +86,18 @@ class GatewayProcess:
         except TimeoutError:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+async def _relay(stream: asyncio.StreamReader, tell: Callable[[str], None]) -> None:
+    """Tell every line of the stream until it ends; an endless one is passed over."""
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:
+            continue  # longer than the buffer, which is empty now
+        if not line:
+            return
+        tell(line.decode("utf-8", "replace").rstrip())
 
 
 def _be_gateway() -> None:

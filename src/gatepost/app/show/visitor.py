@@ -49,6 +49,11 @@ class Sent:
     tls: TlsSession
 
 
+def message_id(at: float) -> str:
+    """The Message-ID of the message that was made at that moment."""
+    return f"<{at:.6f}@{NAME}>"
+
+
 def content(sender: str, recipient: str, at: float) -> bytes:
     """The message: a header and a few lines."""
     date = format_datetime(datetime.fromtimestamp(at, UTC))
@@ -57,7 +62,7 @@ def content(sender: str, recipient: str, at: float) -> bytes:
         f"From: Ann <{sender}>",
         f"To: <{recipient}>",
         "Subject: One message through Gatepost",
-        f"Message-ID: <{at:.6f}@{NAME}>",
+        f"Message-ID: {message_id(at)}",
         "",
         "This message came in over TLS, was on disk before it was",
         "acknowledged, and went out over TLS.",
