@@ -303,7 +303,7 @@ class Stream:
             try:
                 established = handshake.step()
             finally:
-                if not (established and handshake.finished_with_tickets):
+                if not (established and handshake.only_tickets_left):
                     self._sender.send(take_output(connection))  # also the alert that says why it failed
         self.tls = handshake.session()
         self._pump = TlsPump(connection)

@@ -230,6 +230,11 @@ class Handshake:
             self._left = max(0, record_size(data, 0) - len(data))  # feeding a part of one record
         self.connection.bio_write(data)
 
+    @property
+    def only_tickets_left(self) -> bool:
+        """Once established, a TLS 1.3 server owes nothing but tickets: they go with its next octets, in one send."""
+        return self.server and self.connection.get_protocol_version() == SSL.TLS1_3_VERSION
+
     def failure(self, error: SSL.Error) -> TlsFailure:
         return failure_of(error, certificate_requested=bool(self._asked))
 
