@@ -90,7 +90,7 @@ def test_a_body_that_was_changed_is_not_handed_out(tmp_path: Path) -> None:
             (root / "0/body/1").unlink()
             with pytest.raises(BodyDamaged):
                 await it.spool.open_body(large)
-            assert [mid for _, _, mid in it.problems] == [2, 1]
+            assert it.problems == []  # whoever wanted the body tells of it
 
     run(scenario())
 

@@ -326,3 +326,32 @@ def test_the_delivery_interface_is_the_source(tmp_path: Path) -> None:
             assert peer.commands[0] == "EHLO out.example.net"
 
     run(main)
+
+
+def test_only_broken_handshakes_count_towards_clear_text(tmp_path: Path) -> None:
+    """Attempts that failed for another reason do not bring `preferred_clear_after` nearer, also over a restart."""
+
+    async def main() -> None:
+        levels = controls("preferred", preferred_clear_after=2)
+        async with FakePeer(
+            replies={"GREETING": ["421 Busy"] * 3 + ["220 Ok"]}, handshake=Handshake.CLOSES
+        ) as peer:
+            choices = {"routes": {"partner.example": (peer.port, 1)}, "destination_controls": levels}
+            async with gateway(tmp_path, **choices) as it:
+                mid = await it.inject(FROM, TO)
+                for attempt in range(1, 5):
+                    await it.delayed(mid, attempt)
+                    await it.quiet()
+                    it.to_next_attempt(mid)
+                clock = it.clock
+            async with gateway(tmp_path, clock=clock, **choices) as it:
+                await it.delayed(mid)
+                await it.quiet()
+                assert it.stored(mid).progress[0].broken == 2
+                assert "['TLS preferred: (-1, " in it.log.with_("Delayed")[0]
+                assert peer.mails == []
+                it.to_next_attempt(mid)
+                await it.log.line("Message finished")
+                assert peer.mails[0].tls == ""
+
+    run(main)

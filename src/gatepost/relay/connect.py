@@ -20,6 +20,7 @@ from gatepost.core.events import (
     OutboundTlsFailed,
     OutboundTlsRequired,
     RequiredTlsFailed,
+    Warned,
 )
 from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict
@@ -207,6 +208,8 @@ class Opener:
             facts = TlsFacts(TlsStage.NO_ESMTP)
         elif not capabilities.starttls:
             facts = TlsFacts(TlsStage.NOT_OFFERED)
+            if capabilities.masked:
+                self._suspect()
         else:
             facts = await self._starttls(engine, plan)
         outcome = judge_tls(plan, facts)
@@ -226,6 +229,11 @@ class Opener:
             if self._certificate_shown and broken.reply is None:
                 raise _CertificateUnwelcome from None
             raise
+
+    def _suspect(self) -> None:
+        """Somebody between us and the host may have taken STARTTLS out (C11); the level decides what follows."""
+        text = f"DCID {self._dcid} IP {self._hop.address} offers something crossed out, and no STARTTLS: is it being held back on the way?"
+        self._services.journal.emit(Warned(self._now(), text))
 
     async def _starttls(self, engine: ClientEngine, plan: TlsPlan) -> TlsFacts:
         stream = self._live()

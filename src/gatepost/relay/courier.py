@@ -271,11 +271,11 @@ class _Courier:
                 outcome = await self._on_hop(runtime, hop, due, clear_allowed)
             except HopFailed as error:
                 clear_allowed = clear_allowed and not error.handshake_broken
-                last = failed(due, error.failure, error.dcid)
+                last = _telling(due, last, failed(due, error.failure, error.dcid))
                 continue
             if not outcome.elsewhere:
                 return outcome
-            last = outcome
+            last = _telling(due, last, outcome)
         return await self._all_fail(due, last)
 
     async def _on_hop(self, runtime: Runtime, hop: Hop, due: Due, clear_allowed: bool) -> Outcome:
@@ -310,6 +310,14 @@ class _Courier:
 
 
 def _broken_attempts(due: Due) -> int:
-    """How many earlier attempts ended with a broken handshake, as far as the last failure tells."""
-    last = due.message.progress[due.rids[0]]
-    return last.attempts if last.status.endswith(Stage.TLS.value[0]) else 0
+    """How many earlier attempts of these recipients ended with a broken handshake."""
+    return min(due.message.progress[rid].broken for rid in due.rids)
+
+
+def _telling(due: Due, known: Outcome, other: Outcome) -> Outcome:
+    """Of two hosts' failures the one to report: what TLS prevented comes before what the network did (R29)."""
+    first, second = known.failures[due.rids[0]].stage, other.failures[due.rids[0]].stage
+    return known if _RANK.get(first, 0) > _RANK.get(second, 0) else other
+
+
+_RANK = {Stage.TLS: 2, Stage.TLS_UNSUPPORTED: 1}

@@ -185,13 +185,17 @@ class Scheduler:
         message = self.messages.get(mid)
         if message is None or message.held:
             return
-        rids = [
-            rid
-            for rid, progress in enumerate(message.progress)
-            if progress.state is RecipientState.WAITING
-            and progress.next_attempt <= now
-            and message.envelope.recipients[rid].address.domain == domain
-        ]
+        rids, later = [], []
+        for rid, progress in enumerate(message.progress):
+            if progress.state is not RecipientState.WAITING:
+                continue
+            if message.envelope.recipients[rid].address.domain == domain:
+                if progress.next_attempt <= now:
+                    rids.append(rid)
+                else:
+                    later.append(progress.next_attempt)
+        if rids and later:
+            heapq.heappush(self._waiting, (min(later), mid, domain))
         out = mid in self._reserved or any(due.domain == domain for due in self._out.get(mid, ()))
         if rids and not out:
             self._enlist(message, domain, rids)

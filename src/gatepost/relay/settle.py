@@ -194,6 +194,7 @@ class Settler:
 
 def _record(progress: Progress, failure: Failure) -> Progress:
     progress.attempts += 1
+    progress.broken += failure.stage is Stage.TLS
     progress.status = failure.status
     progress.code = failure.code
     progress.text = failure.text

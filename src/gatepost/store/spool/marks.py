@@ -36,7 +36,8 @@ class WorkMarks:
             used = len(found) - len(found) % _MID.size
             size = max(HEADER + slots * _MID.size, used)  # never smaller: `left` is not counted yet
             if len(found) != size:
-                os.ftruncate(descriptor, size)
+                # Real blocks, not a hole: a store into a hole on a full disk would end the process (SIGBUS).
+                os.posix_fallocate(descriptor, 0, size)
             self._map = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)

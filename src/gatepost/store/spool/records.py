@@ -58,6 +58,7 @@ class Progress:
 
     `next_attempt` is in seconds since the epoch, 0 meaning at once; `warned` says that a delay report was sent;
     `status` is the enhanced code, `code` the reply code (`000` when there was no reply), `remote` is `host[address]`.
+    `broken` counts the attempts that ended with a broken TLS handshake.
     """
 
     state: RecipientState = RecipientState.WAITING
@@ -68,6 +69,7 @@ class Progress:
     code: str = ""
     text: str = ""
     remote: str = ""
+    broken: int = 0
 
 
 @dataclass(slots=True)
@@ -217,6 +219,7 @@ def pack_state(message: StoredMessage) -> bytes:
             p.code,
             p.text,
             p.remote,
+            p.broken,
         ]
         for p in message.progress
     ]
@@ -228,9 +231,7 @@ def unpack_state(message: StoredMessage, packed: bytes) -> None:
     try:
         held, crashes, rows = _load(packed)
         progress = [
-            Progress()
-            if not row
-            else Progress(_STATES_BACK[row[0]], row[1], row[2], bool(row[3]), row[4], row[5], row[6], row[7])
+            Progress() if not row else Progress(_STATES_BACK[row[0]], row[1], row[2], bool(row[3]), *row[4:9])
             for row in rows
         ]
     except (ValueError, TypeError, IndexError) as error:
@@ -247,7 +248,7 @@ def needs_state(message: StoredMessage) -> bool:
 
 def _fresh(p: Progress) -> bool:
     return p.state is RecipientState.WAITING and not (
-        p.attempts or p.next_attempt or p.warned or p.status or p.code or p.text or p.remote
+        p.attempts or p.next_attempt or p.warned or p.status or p.code or p.text or p.remote or p.broken
     )
 
 

@@ -6,6 +6,7 @@ go when the owner dies. A shard whose database is damaged is refused with an `Op
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -49,7 +50,8 @@ class OpenShard:
 def open_shard(root: Path, number: int, boot: str, settings: SpoolSettings, files: Files) -> OpenShard:
     """Lock, check, migrate and recover a shard, making it when it is new. Blocks.
 
-    Raises ShardDamaged, or another OperatorError: the shard has another owner (75), or a newer schema (78).
+    Raises ShardDamaged, or another OperatorError: the shard has another owner or the disk is full (75), or it has a
+    newer schema (78).
     """
     directory = root / str(number)
     with ExitStack() as undo:
@@ -75,6 +77,8 @@ def open_shard(root: Path, number: int, boot: str, settings: SpoolSettings, file
                 code=Exit.TRY_AGAIN,
             ) from error
         except (apsw.Error, OSError) as error:
+            if isinstance(error, apsw.FullError) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room(number, directory) from error
             raise _damaged(number, directory, str(error)) from error
         undo.pop_all()
     return OpenShard(number, directory, lock, connection, marks, found)
@@ -84,6 +88,15 @@ def _damaged(number: int, directory: Path, text: str) -> ShardDamaged:
     return ShardDamaged(
         f"spool shard {number} cannot be read and was set aside: {text}",
         f"look at the disk, then restore or move away {directory}; nothing in it was changed",
+    )
+
+
+def _no_room(number: int, directory: Path) -> OperatorError:
+    """A full disk is not damage: the shard is opened once there is room, by whoever tries again."""
+    return OperatorError(
+        f"spool shard {number} cannot be opened: no space left on the disk of {directory}",
+        "make room on it and try again; nothing in the spool was changed",
+        code=Exit.TRY_AGAIN,
     )
 
 

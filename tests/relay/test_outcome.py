@@ -1,0 +1,53 @@
+"""Failures as the log and a report show them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatepost.core.address import Address
+from gatepost.core.envelope import Envelope, Recipient
+from gatepost.core.reply import Reply
+from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
+from gatepost.store.spool import Progress, StoredMessage
+
+
+def message(*attempts: int) -> StoredMessage:
+    to = Recipient(Address("b@x.example", "b", "x.example"))
+    progress = [Progress(attempts=count) for count in attempts]
+    return StoredMessage(
+        1, 0.0, Envelope(Address("a@s.example", "a", "s.example"), (to,) * len(attempts)), progress=progress
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "status", "reported"),
+    [
+        (550, "5.1.1", "5.1.0", "5.1.1"),
+        (550, "", "5.1.0", "5.1.0"),
+        (450, "4.2.1", "4.1.0", "4.2.1"),
+        (550, "4.2.1", "5.1.0", "5.1.0"),  # RFC 3464 §2.3.4: a code of another class says nothing
+    ],
+)
+def test_the_peers_own_status_is_reported_when_its_class_fits(
+    code: int, enhanced: str, status: str, reported: str
+) -> None:
+    failure = failure_from_reply(Stage.ADDRESS, Reply(code, enhanced, ("No", "never")), "mx [192.0.2.1]:25")
+    assert failure.permanent is (code >= 500)
+    assert (failure.status, failure.report_status, failure.code) == (status, reported, str(code))
+    assert failure.texts == (f"{enhanced} No".strip(), "never")
+    assert failure.text == f"{enhanced} No never".strip()
+
+
+def test_every_stage_has_a_status_of_its_class() -> None:
+    for stage in Stage:
+        assert Failure(stage, True, ("x",)).status[0] == "5"
+        assert Failure(stage, False, ("x",)).status[0] == "4"
+        assert Failure(stage, False, ("x",)).problem
+
+
+def test_a_failure_for_all() -> None:
+    due = Due(message(1, 3), "x.example", [0, 1])
+    failure = Failure(Stage.NETWORK, False, ("timeout",), remote="mx [192.0.2.1]:25")
+    outcome = failed(due, failure, 7)
+    assert outcome == Outcome(7, failures={0: failure, 1: failure}, remote="mx [192.0.2.1]:25")
+    assert due.attempts == 3
