@@ -88,23 +88,7 @@ class Reporter:
             text = f"more than {cap} reports in this hour (bounces.max_per_hour)"
             services.journal.emit(BounceDropped(now, message.mid, text))
             return None
-        envelope = message.envelope
-        failures = decision.bounced if kind is Kind.FAILED else outcome.failures
-        report = Report(
-            kind,
-            runtime.hostname,
-            envelope.sender,
-            tuple(
-                _about(envelope.recipients[rid], failures.get(rid), outcome, now, decision.retry_until)
-                for rid in rids
-            ),
-            message.received,
-            original,
-            message.size,
-            envelope.ret,
-            envelope.envelope_id,
-            envelope.smtputf8,
-        )
+        report = self._report(message, kind, rids, outcome, decision, original)
         dsn = make_report(report, now=now, boundary=secrets.token_hex(16))
         mid = services.ids.mid.take()
         stored = StoredMessage(
@@ -119,6 +103,33 @@ class Reporter:
         body = services.spool.new_body(mid, shard=message.shard)
         body.write(dsn.content)
         return Made(stored, body, [BounceGenerated(now, mid, message.mid), MessageQueued(now, mid)])
+
+    def _report(
+        self,
+        message: StoredMessage,
+        kind: Kind,
+        rids: list[int],
+        outcome: Outcome,
+        decision: Decision,
+        original: bytes,
+    ) -> Report:
+        envelope, now = message.envelope, self._services.clock.now()
+        failures = decision.bounced if kind is Kind.FAILED else outcome.failures
+        return Report(
+            kind,
+            self._services.runtime.hostname,
+            envelope.sender,
+            tuple(
+                _about(envelope.recipients[rid], failures.get(rid), outcome, now, decision.retry_until)
+                for rid in rids
+            ),
+            message.received,
+            original,
+            message.size,
+            envelope.ret,
+            envelope.envelope_id,
+            envelope.smtputf8,
+        )
 
 
 def _about(

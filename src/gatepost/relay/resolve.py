@@ -9,7 +9,7 @@ DNS), what the operator wrote in a route is not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gatepost.core.address import IPAddress
@@ -128,19 +128,31 @@ async def _by_mx(
     order = drop_ourselves(hosts, ours)
     if order.outcome is MxOutcome.LOOP:
         raise _unresolved(Stage.LOOP, f"{name}: {order.outcome.text}", permanent=True)
+    return _mx_hops(runtime, domain, route, order.ranked, addresses, secure=answer.secure)
+
+
+def _mx_hops(
+    runtime: Runtime,
+    domain: str,
+    route: RouteHost | None,
+    ranked: Iterable[MxHost],
+    addresses: Mapping[str, DnsAnswer[IPAddress]],
+    *,
+    secure: bool,
+) -> list[Hop]:
+    """The addresses of the exchangers, without those that DNS may not lead to. Raises Unresolved."""
     hops: list[Hop] = []
     failure: Failure | None = None
-    port = route.port if route else SMTP_PORT
-    for host in order.ranked:
+    for host in ranked:
         known = addresses[host.host]
         names = HopNames(
             domain,
             route_host=route.host if route else "",
             mx_host=host.host,
-            mx_secure=answer.secure and known.secure,
+            mx_secure=secure and known.secure,
         )
         try:
-            for hop in _hops(known, host.host, port, names):
+            for hop in _hops(known, host.host, route.port if route else SMTP_PORT, names):
                 reason = "" if route else _refused(runtime, hop.address)
                 if reason:
                     text = f"{host.host} [{hop.address}]: {reason}"
@@ -150,7 +162,7 @@ async def _by_mx(
         except Unresolved as error:
             failure = _kinder(failure, error.failure)
     if not hops:
-        raise Unresolved(failure or Failure(Stage.HOST, True, (f"no exchanger of {name} has an address",)))
+        raise Unresolved(failure or Failure(Stage.HOST, True, (f"no exchanger of {domain} has an address",)))
     return hops[:MAX_HOPS]
 
 
