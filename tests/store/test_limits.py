@@ -103,7 +103,8 @@ def test_a_wish_ends_when_it_is_granted(attach: Attach) -> None:
     one, two = attach(0), attach(1)
     one.acquire(Kind.DESTINATION, "a.example", 1)
     two.want(Kind.DESTINATION, "a.example")
-    assert one.release(Kind.DESTINATION, "a.example")
+    one.release(Kind.DESTINATION, "a.example")
+    assert one.wanted(Kind.DESTINATION, "a.example")
     assert two.acquire(Kind.DESTINATION, "a.example", 1)
     assert not one.wanted(Kind.DESTINATION, "a.example")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,9 @@ class Reply:
     code: int
     enhanced: str = ""
     lines: tuple[str, ...] = ("",)
+    _wire: bytes = field(
+        default=b"", init=False, repr=False, compare=False
+    )  # `encode`, once it was asked for
 
     @property
     def positive(self) -> bool:
@@ -34,13 +37,23 @@ class Reply:
         return f"{self.enhanced} {joined}" if self.enhanced else joined
 
     def encode(self) -> bytes:
-        """The bytes on the wire; every line but the last has a hyphen after the code."""
+        """The bytes on the wire; every line but the last has a hyphen after the code.
+
+        Line ends inside the text, which would make a second reply (C24), become blanks.
+        """
+        if self._wire:
+            return self._wire
         prefix = f"{self.enhanced} " if self.enhanced else ""
         last = len(self.lines) - 1
         rows = [
             f"{self.code}{' ' if i == last else '-'}{prefix}{line}\r\n" for i, line in enumerate(self.lines)
         ]
-        return "".join(rows).encode("ascii", "replace")
+        wire = "".join(rows).encode("ascii", "replace")
+        if wire.count(b"\n") != last + 1 or wire.count(b"\r") != last + 1:
+            clean = tuple("".join(c if c.isprintable() else " " for c in line) for line in self.lines)
+            wire = Reply(self.code, self.enhanced, clean).encode()
+        object.__setattr__(self, "_wire", wire)  # most replies are constants that are sent over and over
+        return wire
 
 
 @dataclass(frozen=True, slots=True)

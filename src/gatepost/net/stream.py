@@ -114,6 +114,15 @@ class Stream:
         """
         self.deadline = NEVER if seconds is None else self._loop.time() + seconds
 
+    def set_deadline_at(self, moment: float) -> None:
+        """The same with a moment of the loop's time."""
+        self.deadline = moment
+
+    @property
+    def unsent(self) -> int:
+        """Octets that the kernel has not taken yet."""
+        return self._sender.unsent
+
     async def read(self) -> bytes:
         """What has come, 1 octet to 64 KiB; `b""` at a clean end, again and again.
 

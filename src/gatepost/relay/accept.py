@@ -15,12 +15,10 @@ that is in the log; what was acknowledged before is safe on disk.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gatepost.core.address import IPAddress
 from gatepost.core.events import (
     ConnectionClosed,
     ConnectionLost,
@@ -36,8 +34,16 @@ from gatepost.net.dns_answer import PtrAnswer
 from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
 from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
-from gatepost.policy.admit import Action, Admission, ListenerRules, admit, still_holds
-from gatepost.relay.arrival import NOT_ASKED, Places, admitted_event, look_up, name_of, opened_event
+from gatepost.policy.admit import Action, Admission, ListenerRules, still_holds
+from gatepost.relay.arrival import (
+    NOT_ASKED,
+    Places,
+    admission_of,
+    admitted_event,
+    look_up,
+    name_of,
+    opened_event,
+)
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -73,7 +79,6 @@ class Session:
         self.runtime: Runtime = services.runtime
         self.rules: ListenerRules = self.runtime.rules.listeners[listener]
         self.icid = 0
-        self.address: IPAddress = ipaddress.ip_address(stream.peer.host)
         self.host: PtrAnswer = NOT_ASKED
         self.admission: Admission | None = None
         self.engine: ServerEngine | None = None
@@ -90,7 +95,8 @@ class Session:
         timeouts = self.rules.timeouts
         self._patience: float = timeouts.command
         lasts = float("inf") if timeouts.session is None else timeouts.session
-        self._ends = services.clock.monotonic() + lasts
+        self._clock = asyncio.get_running_loop().time
+        self._ends = self._clock() + lasts
 
     # --- the whole of it -----------------------------------------------------------------------
 
@@ -151,7 +157,7 @@ class Session:
     def _note_end(self, error: StreamError) -> None:
         """Tell the peer that it was too slow; any other end speaks for itself."""
         if isinstance(error, StreamTimeout):
-            self.stream.write(TIMEOUT.encode())
+            self.stream.write((TIMEOUT if self._clock() < self._ends else TOO_LONG).encode())
             self._emit(ReceivingFailed(self._now(), self.icid, "Timeout"))
         elif self.stream.tls is None and isinstance(error, TlsFailure):
             pass  # `TLS failed` was logged where the handshake was made
@@ -160,8 +166,9 @@ class Session:
 
     async def _admitted(self) -> bool:
         """HAT, connection limits, implicit TLS, greeting. False when the connection is over."""
-        self.host = await look_up(self.services, self.rules, self.address)
-        admission = admit(self.rules, self.address, name_of(self.host))
+        if self.rules.reverse:
+            self.host = await look_up(self.services, self.rules, self.stream.peer.host)
+        admission = admission_of(self.services, self.rules, self.stream.peer.host, name_of(self.host))
         self.admission = admission
         if admission.action is Action.TCPREFUSE:
             self._emit(admitted_event(self._now(), 0, admission))
@@ -214,7 +221,7 @@ class Session:
         engine, stream = self.engine, self.stream
         assert engine is not None
         handlers = self._handlers()
-        clock, times = self.services.clock.monotonic, self.rules.timeouts
+        clock, times = self._clock, self.rules.timeouts
         while True:
             event = engine.next_event()
             if event is not None:
@@ -235,11 +242,10 @@ class Session:
                 return False
             if self._peer_gone:
                 return not self._quit
-            if clock() > self._ends:
-                stream.write(TOO_LONG.encode())
-                return False
-            stream.set_deadline(times.data if engine.in_message else self._patience)
-            await stream.drain()  # a peer that does not read its answers is not read either (C27)
+            patience = times.data if engine.in_message else self._patience
+            stream.set_deadline_at(min(clock() + patience, self._ends))
+            if stream.unsent:
+                await stream.drain()  # a peer that does not read its answers is not read either (C27)
             data = await stream.read()
             if data:
                 engine.receive(data)
@@ -325,7 +331,8 @@ class Session:
         rules = runtime.rules.listeners.get(self.rules.name)
         if rules is None or (rules.address, rules.port) != (self.rules.address, self.rules.port):
             return False
-        before, admission = self.admission, admit(rules, self.address, name_of(self.host))
+        before = self.admission
+        admission = admission_of(self.services, rules, self.stream.peer.host, name_of(self.host))
         assert before is not None
         if not still_holds(before, admission):
             return False

@@ -6,12 +6,13 @@ for the listener as a whole and for the peer's address (an IPv6 peer's /64).
 
 from __future__ import annotations
 
-from gatepost.core.address import IPAddress
+import ipaddress
+
 from gatepost.core.events import ConnectionAdmitted, ConnectionOpened
 from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
 from gatepost.net.stream import Stream
-from gatepost.policy.admit import Admission, ListenerRules
+from gatepost.policy.admit import Admission, ListenerRules, admit
 from gatepost.policy.hat import NameState, PeerName
 from gatepost.relay.services import Services
 from gatepost.store.limits import Kind
@@ -22,9 +23,9 @@ BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
 NOT_ASKED = Undetermined("reverse look-ups are off")
 
 
-async def look_up(services: Services, rules: ListenerRules, address: IPAddress) -> PtrAnswer:
+async def look_up(services: Services, rules: ListenerRules, peer: str) -> PtrAnswer:
     """The confirmed name of the peer, or why there is none."""
-    return await services.resolver.ptr_confirmed(address) if rules.reverse else NOT_ASKED
+    return await services.resolver.ptr_confirmed(ipaddress.ip_address(peer)) if rules.reverse else NOT_ASKED
 
 
 def name_of(answer: PtrAnswer) -> PeerName:
@@ -36,6 +37,17 @@ def name_of(answer: PtrAnswer) -> PeerName:
             return NameState.NONE
         case Undetermined():
             return NameState.UNDETERMINED
+
+
+def admission_of(services: Services, rules: ListenerRules, peer: str, name: PeerName) -> Admission:
+    """The HAT's decision; the same peer under the same rules is decided once while it is remembered."""
+    key = (id(rules), peer, name)
+    known = services.admissions.get(key)
+    if known is not None and known[0] is rules:
+        return known[1]
+    admission = admit(rules, ipaddress.ip_address(peer), name)
+    services.admissions.put(key, (rules, admission))
+    return admission
 
 
 def opened_event(

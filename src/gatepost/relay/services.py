@@ -27,7 +27,7 @@ from gatepost.net.tls import ClientContext, ServerContext
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Judge
-from gatepost.policy.admit import Rules
+from gatepost.policy.admit import Admission, ListenerRules, Rules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
 from gatepost.store.limits import LimitTable
@@ -140,6 +140,9 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     unwelcome_certificates: Remembered[float] = field(default_factory=lambda: Remembered(1000))
     certificates_seen: Remembered[PeerCertificate] = field(default_factory=lambda: Remembered(1000))
+    admissions: Remembered[tuple[ListenerRules, Admission]] = field(
+        default_factory=lambda: Remembered(10_000)
+    )
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     def described(self, der: bytes) -> PeerCertificate:

@@ -82,6 +82,7 @@ class LimitTable:
         self._workers = workers
         self._worker = worker
         self._clock = clock
+        self._held: dict[tuple[Kind, str], int] = {}  # slots in which this worker holds places
         self._layout = _Layout(workers)
         self._map = mmap.mmap(descriptor, self._layout.size)
         view = memoryview(self._map)
@@ -135,9 +136,15 @@ class LimitTable:
 
     def acquire(self, kind: Kind, key: str, limit: int) -> bool:
         """Take one place under `key` unless `limit` are taken by all workers together."""
+        own = self._own(self._counts)
+        slot = self._held.get((kind, key), -1)
+        if slot >= 0 and self._total(slot) + self._workers <= limit:
+            # A slot with a count of ours stays this key's, only we write our column, and even if every worker
+            # took one place at this moment the limit would hold: no lock.
+            own[slot] += 1
+            return True
         digest = _digest(kind, key)
         bucket = _bucket(digest, CLAIM_BUCKETS)
-        own = self._own(self._counts)
         self._lock(bucket)
         try:
             slot = self._find(self._layout.claim_keys, bucket, digest)
@@ -150,20 +157,22 @@ class LimitTable:
             elif self._total(slot) >= limit:
                 return False
             own[slot] += 1
+            self._held[kind, key] = slot
             self._own(self._wants)[slot] = 0
         finally:
             self._unlock(bucket)
         return True
 
-    def release(self, kind: Kind, key: str) -> bool:
-        """Give one place back; True when another worker waits for it. Raises ValueError for a place not held."""
-        slot = self._claim_slot(kind, key)
-        own = self._own(self._counts)
-        # Only we write our column, and a slot with a count is never given to another key: no lock.
-        if slot < 0 or not own[slot]:
+    def release(self, kind: Kind, key: str) -> None:
+        """Give one place back (`wanted` tells whether another worker waits). Raises ValueError for a place not held."""
+        slot = self._held.get((kind, key), -1)
+        if slot < 0:
             raise ValueError(f"no place of {kind.name} {key!r} is held")
+        # Only we write our column, and a slot with a count is never given to another key: no lock.
+        own = self._own(self._counts)
         own[slot] -= 1
-        return self._wanted(slot)
+        if not own[slot]:
+            del self._held[kind, key]
 
     def want(self, kind: Kind, key: str) -> None:
         """Leave a mark that this worker waits for a place under `key`; repeat it while that is so."""

@@ -17,7 +17,8 @@ from gatepost.core.reply import Reply
 class Capabilities:
     """What the peer's last answer to EHLO offered (RFC 5321 §4.1.1.1); with HELO only `greeting_name`.
 
-    `size` is None when SIZE was not offered, 0 when no limit was named (RFC 1870 §4).
+    `size` is None when SIZE was not offered, 0 when no limit was named (RFC 1870 §4). `masked` says that a
+    keyword was crossed out with X, as some firewalls do to STARTTLS (C11).
     """
 
     esmtp: bool = False
@@ -31,6 +32,7 @@ class Capabilities:
     enhanced: bool = False
     requiretls: bool = False
     greeting_name: str = ""
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

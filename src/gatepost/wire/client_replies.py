@@ -26,6 +26,7 @@ KNOWN_REPLIES = 16
 KNOWN_LENGTH = 64
 
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")  # RFC 3463 §2
+_MASKED = re.compile(r"X{4,}[A-Z]?")  # `XXXXXXXA`, and the like
 _FIRST_DIGITS = b"2345"
 
 
@@ -162,6 +163,7 @@ def read_capabilities(reply: Reply) -> Capabilities:
         enhanced="ENHANCEDSTATUSCODES" in offered,
         requiretls="REQUIRETLS" in offered,
         greeting_name=greeting_name(reply),
+        masked=any(_MASKED.fullmatch(keyword) for keyword in offered),
     )
 
 

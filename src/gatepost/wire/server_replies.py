@@ -41,13 +41,3 @@ def extensions(max_size: int, *, starttls: bool) -> tuple[str, ...]:
     first = ("PIPELINING", f"SIZE {max_size}")
     tls = ("STARTTLS",) if starttls else ()
     return (*first, *tls, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
-
-
-def encode(reply: Reply) -> bytes:
-    """The bytes of a reply. Line ends inside its text, which would make a second reply, become blanks."""
-    data = reply.encode()
-    lines = len(reply.lines)
-    if data.count(b"\n") == lines and data.count(b"\r") == lines:
-        return data
-    clean = tuple("".join(c if c.isprintable() else " " for c in line) for line in reply.lines)
-    return Reply(reply.code, reply.enhanced, clean).encode()

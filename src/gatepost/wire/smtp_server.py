@@ -161,7 +161,7 @@ class ServerEngine:
                 return None
             if self.state is State.SILENT or self.state is State.CLOSED:
                 return None
-            if not self._step():
+            if (self._chunk is None and not self._input) or not self._step():
                 return self._ended() if self._eof else None
         event = events.popleft()
         if event.wants_answer:
@@ -418,7 +418,7 @@ class ServerEngine:
         self._refused_recipient = False
 
     def _say(self, reply: Reply) -> None:
-        self._output.append(replies.encode(reply))
+        self._output.append(reply.encode())
 
     def _fault(self, reply: Reply, *, counts: bool = True) -> None:
         """Refuse a command; too many of them end the connection."""
