@@ -19,6 +19,7 @@ from tests.live.peers.gateway import Gateway
 from tests.live.peers.ports import Ports
 from tests.live.peers.postfix import Postfix
 from tests.live.peers.receiver import Script, ScriptedReceiver
+from tests.live.peers.scene import Scene
 
 HERE = Path(__file__).parent
 
@@ -33,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ports() -> Ports:
     return Ports()
+
+
+@pytest.fixture(scope="module")
+def scene(ports: Ports) -> Iterator[Scene]:
+    """Peers and gateways that the tests of a file share."""
+    made = Scene(ports)
+    yield made
+    made.close()
 
 
 @pytest.fixture
