@@ -119,7 +119,7 @@ def test_capabilities_are_read_in_any_case_and_with_anything_behind_them() -> No
     lines = ("mx.example hi", "starttls foo", "Pipelining", "SIZE 35882577", "8bitmime", "SMTPUTF8", "DSN")
     reply = Reply(250, "", (*lines, "CHUNKING", "ENHANCEDSTATUSCODES", "REQUIRETLS", "XXXXXXXA", ""))
     assert read_capabilities(reply) == Capabilities(
-        True, True, True, 35882577, True, True, True, True, True, True, "mx.example"
+        True, True, True, 35882577, True, True, True, True, True, True, "mx.example", masked=True
     )
 
 
@@ -133,3 +133,12 @@ def test_a_size_limit_without_a_number_is_no_limit(line: str, size: int | None) 
 
 def test_the_greeting_line_offers_nothing() -> None:
     assert not read_capabilities(Reply(250, "", ("STARTTLS",))).starttls
+
+
+@pytest.mark.parametrize(
+    ("keyword", "masked"),
+    [("XXXXXXXA", True), ("XXXX", True), ("xxxxxxxb", True), ("XEXCH50", False), ("XXX", False)],
+)
+def test_a_crossed_out_keyword_is_noticed(keyword: str, masked: bool) -> None:
+    """C11: what some firewalls make of STARTTLS."""
+    assert read_capabilities(Reply(250, "", ("mx", "PIPELINING", keyword))).masked is masked

@@ -29,7 +29,7 @@ INSIDES = re.compile(
 )
 KNOWN_DOMAIN = "example.net"
 MODERN = ("PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8", "DSN")
-HOSTILE_ROUTES = 100
+HOSTILE_ROUTES = 240
 
 _tokens = itertools.count()
 
@@ -111,6 +111,19 @@ class Listeners:
     tight: int  # short patience, low limits
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`what` is Delayed, Bounced or Message done; `lines` are the log's, without time and level."""
+
+    what: str
+    dcid: int
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
 class House:
     """A running gateway with two workers, a sink behind it, and a hundred routes to hostile servers."""
 
@@ -174,6 +187,16 @@ class House:
 
     def mark(self) -> int:
         return self.gateway.log.mark()
+
+    def outcome(self, mid: int) -> Outcome:
+        """What became of the first attempt at a message, with the log lines of its connection."""
+        found = self.log(rf"(Delayed|Bounced|Message done):? DCID (\d+) MID {mid} to RID")
+        dcid = int(found[2])
+        if dcid:
+            self.log(rf"\bDCID {dcid} close$")
+        pattern = re.compile(rf"\bDCID {dcid}\b|\bMID {mid}\b")
+        lines = [HEAD.sub("", line) for line in self.gateway.log.all if pattern.search(line)]
+        return Outcome(found[1], dcid, lines)
 
     def memory(self) -> int:
         """Resident octets of the workers together."""
@@ -295,7 +318,14 @@ def configuration(house: House) -> Document:
             {"domain": "ALL", "hosts": [f"[127.0.0.1]:{house.sink.port}"]},
         ],
         "delivery": {
-            "timeouts": {"greeting": "3s", "command": "3s", "handshake": "3s", "data_end": "5s", "idle": "1s"}
+            "timeouts": {
+                "greeting": "3s",
+                "command": "3s",
+                "handshake": "3s",
+                "data_block": "3s",
+                "data_end": "5s",
+                "idle": "1s",
+            }
         },
         "bounce_profiles": [
             {
