@@ -129,7 +129,7 @@ class Gateway:
         self._tasks = Tasks("session", self._bug)
 
     async def start(self, descriptor: int, index: int, files: Files | None, settings: SpoolSettings) -> None:
-        self._journal = WorkerJournal((self.log,), LoopScheduler(self._loop))
+        self._journal = WorkerJournal((self.log,), LoopScheduler(self._loop), gathered_events=1)
         self._reactor = Reactor(self._loop)
         spool = await Spool.open(
             self._root / f"spool{index}",

@@ -27,8 +27,8 @@ class LogBook(Watched):
 
     # --- track.journal.Sink ------------------------------------------------------------------
 
-    def add(self, events: Sequence[Event], blob: bytes, /) -> int:
-        for event in events:
+    def add(self, batch: Sequence[tuple[Sequence[Event], bytes]], /) -> int:
+        for event in (event for events, _ in batch for event in events):
             self.events.append(event)
             for line in self._form.render(event).splitlines():
                 head = _HEAD.match(line)

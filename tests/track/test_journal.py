@@ -66,10 +66,11 @@ class MemorySink:
         self.disk_works = True
         self.closed = False
 
-    def add(self, events: Sequence[Event], blob: bytes, /) -> int:
-        self.waiting += events
-        self.blobs.append(blob)
-        return 100 * len(events)
+    def add(self, batch: Sequence[tuple[Sequence[Event], bytes]], /) -> int:
+        added = [event for events, _ in batch for event in events]
+        self.waiting += added
+        self.blobs += [blob for _, blob in batch]
+        return 100 * len(added)
 
     def flush(self) -> None:
         self.written += self.waiting
@@ -94,7 +95,7 @@ class World:
         self.sink = MemorySink()
         self.scheduler = Scheduler()
         self.safe: list[object] = []
-        self.journal = WorkerJournal([self.sink], self.scheduler, self.safe.extend)
+        self.journal = WorkerJournal([self.sink], self.scheduler, self.safe.extend, gathered_events=1)
 
     @property
     def seen(self) -> list[int]:
@@ -109,6 +110,19 @@ def act(number: int) -> MessageQueued:
 def test_it_is_the_journal_of_the_ports() -> None:
     journal: Journal = World().journal
     journal.release(journal.hold([act(1)], b""))
+
+
+def test_events_are_handed_to_the_sinks_in_batches() -> None:
+    world = World()
+    journal = WorkerJournal([world.sink], world.scheduler, gathered_events=3)
+    journal.emit(act(1))
+    journal.emit(act(2))
+    assert world.seen == []
+    journal.emit(act(3))
+    assert world.seen == [1, 2, 3]
+    journal.emit(act(4))
+    world.scheduler.advance(0.5)
+    assert world.sink.written == [act(1), act(2), act(3), act(4)]
 
 
 def test_a_free_event_is_in_the_files_within_half_a_second() -> None:

@@ -31,8 +31,8 @@ def blob(mid: int) -> bytes:
 def test_a_blob_is_written_as_it_is_and_other_events_are_encoded(tmp_path: Path) -> None:
     log = sink(tmp_path)
     odd = b'{"event":"MessageQueued","at":1.0,"mid":1,"later":"field"}\n'
-    assert log.add(decode_events(odd), odd) == len(odd)
-    log.add([ConnectionClosed(NOW, 5)], b"")
+    assert log.add([(decode_events(odd), odd)]) == len(odd)
+    log.add([([ConnectionClosed(NOW, 5)], b"")])
     log.flush()
     log.close()
     written = (tmp_path / "events.jsonl").read_bytes()
@@ -47,7 +47,7 @@ def test_a_loss_is_an_event() -> None:
 def test_only_what_is_not_in_the_files_is_replayed(tmp_path: Path) -> None:
     log = sink(tmp_path, limit=400)
     for mid in range(1, 11):
-        log.add((), blob(mid))
+        log.add([((), blob(mid))])
         log.flush()  # rotates on its way
     log.close()
     with (tmp_path / "events.jsonl").open("ab") as file:

@@ -385,7 +385,7 @@ class Stopped:
 def test_the_sink_writes_what_was_added_when_it_is_told_to(tmp_path: Path) -> None:
     log = form("Info")
     sink = MailLogSink(log, LogFile(tmp_path, "mail_logs", log, Stopped()))
-    assert sink.add([ev.ConnectionLost(AT, 1), ev.ConnectionClosed(AT, 1)], b"") > 0
+    assert sink.add([([ev.ConnectionLost(AT, 1), ev.ConnectionClosed(AT, 1)], b"")]) > 0
     assert not (tmp_path / "mail_logs").exists()
     sink.flush()
     sink.flush()

@@ -45,7 +45,7 @@ class ProcessLog:
         """Write one event (the port `core.ports.Emit`)."""
         blob = encode_events([event])
         for sink in self._sinks:
-            sink.add([event], blob)
+            sink.add([([event], blob)])
             sink.flush()
 
     def bug(self, where: str, error: BaseException) -> str:

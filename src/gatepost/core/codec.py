@@ -30,15 +30,20 @@ def _registry() -> dict[str, tuple[type[Event], frozenset[str]]]:
 
 def encode_events(events: Iterable[Event]) -> bytes:
     """One newline-terminated JSON line an event. Text that is not valid Unicode is escaped, never refused."""
-    lines = []
+    pieces: list[bytes] = []
     for event in events:
-        head = b'{"event":"' + type(event).__name__.encode() + b'",'
+        pieces.append(_head(type(event).__name__))
         try:
-            lines.append(head + orjson.dumps(event)[1:])
+            pieces.append(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)[1:])
         except (orjson.JSONEncodeError, UnicodeEncodeError):
-            lines.append(head + orjson.dumps(_escaped(event))[1:])
-        lines.append(b"\n")
-    return b"".join(lines)
+            pieces.append(orjson.dumps(_escaped(event), option=orjson.OPT_APPEND_NEWLINE)[1:])
+    return b"".join(pieces)
+
+
+@cache
+def _head(kind: str) -> bytes:
+    """What stands before the fields of one kind of event."""
+    return b'{"event":"' + kind.encode() + b'",'
 
 
 def decode_events(blob: bytes) -> list[Event]:

@@ -26,13 +26,16 @@ from gatepost.core.events import Event
 FLUSH_SECONDS = 0.2
 SYNC_SECONDS = 5.0
 FLUSH_OCTETS = 256 * 1024
+GATHERED_EVENTS = 64  # rendered together: one turn of the loop is not kept longer than a third of a millisecond
+
+Visible = tuple[Sequence[Event], bytes]  # events in their order, with their encoded form where one exists
 
 
 class Sink(Protocol):
     """Where visible events go: `mail_log.MailLogSink`, `json_log.JsonLogSink`."""
 
-    def add(self, events: Sequence[Event], blob: bytes, /) -> int:
-        """Take events, with their encoded form where one exists; returns the octets that now wait for them."""
+    def add(self, batch: Sequence[Visible], /) -> int:
+        """Take a batch of events; returns the octets that now wait for them."""
         ...
 
     def flush(self) -> None:
@@ -97,16 +100,20 @@ class WorkerJournal:
         *,
         flush_seconds: float = FLUSH_SECONDS,
         sync_seconds: float = SYNC_SECONDS,
+        gathered_events: int = GATHERED_EVENTS,
     ) -> None:
         self._sinks = tuple(sinks)
         self._scheduler = scheduler
         self._on_safe = on_safe
         self._flush_seconds = flush_seconds
         self._sync_seconds = sync_seconds
+        self._gathered_events = gathered_events
         self._queue: deque[_Entry] = deque()
         self._held: dict[int, _Entry] = {}
         self._tokens = 0
         self._octets = 0
+        self._visible: list[Visible] = []  # not yet with the sinks
+        self._gathered = 0
         self._flush_timer: Timer | None = None
         self._sync_timer: Timer | None = None
         self._marks: list[Any] = []  # reached in the order, not yet safe
@@ -162,6 +169,7 @@ class WorkerJournal:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+        self._hand_over()
         self._octets = 0
         for sink in self._sinks:
             sink.flush()
@@ -199,14 +207,22 @@ class WorkerJournal:
                 self._reach(entry.mark)
 
     def _show(self, events: Sequence[Event], blob: bytes) -> None:
-        octets = self._octets
-        for sink in self._sinks:
-            octets += sink.add(events, blob)
-        self._octets = octets
-        if octets >= FLUSH_OCTETS:
-            self.flush()
-        elif self._flush_timer is None:
+        self._visible.append((events, blob))
+        self._gathered += len(events)
+        if self._gathered >= self._gathered_events:
+            self._hand_over()
+        if self._flush_timer is None:
             self._flush_timer = self._scheduler.call_later(self._flush_seconds, self._flush_due)
+
+    def _hand_over(self) -> None:
+        """Let the sinks render what has gathered: doing it together costs less than one by one."""
+        batch, self._visible, self._gathered = self._visible, [], 0
+        for sink in self._sinks:
+            self._octets += sink.add(batch)
+        if self._octets >= FLUSH_OCTETS:
+            self._octets = 0
+            for sink in self._sinks:
+                sink.flush()
 
     def _flush_due(self) -> None:
         self._flush_timer = None

@@ -38,11 +38,21 @@ class JsonLogSink:
         self._file = file
         self._pieces: list[bytes] = []
 
-    def add(self, events: Sequence[Event], blob: bytes) -> int:
+    def add(self, batch: Sequence[tuple[Sequence[Event], bytes]]) -> int:
         """Take events. Returns how many octets wait to be written for them."""
-        piece = blob or encode_events(events)
-        self._pieces.append(piece)
-        return len(piece)
+        before = len(self._pieces)
+        free: list[Event] = []  # a run of events that nobody has encoded yet
+        for events, blob in batch:
+            if not blob:
+                free.extend(events)
+                continue
+            if free:
+                self._pieces.append(encode_events(free))
+                free.clear()
+            self._pieces.append(blob)
+        if free:
+            self._pieces.append(encode_events(free))
+        return sum(map(len, self._pieces[before:]))
 
     def flush(self) -> None:
         if self._pieces:

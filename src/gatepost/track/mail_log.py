@@ -287,16 +287,13 @@ class MailLogSink:
         self._file = file
         self._lines: list[str] = []
 
-    def add(self, events: Sequence[Event], blob: bytes) -> int:
-        """Take events; `blob` is not needed here. Returns roughly how many octets wait to be written."""
+    def add(self, batch: Sequence[tuple[Sequence[Event], bytes]]) -> int:
+        """Take events; their encoded form is not needed here. Returns roughly the octets that wait for them."""
         render = self._form.render
-        added = 0
-        for event in events:
-            text = render(event)
-            if text:
-                self._lines.append(text)
-                added += len(text)
-        return added
+        text = "".join([render(event) for events, _ in batch for event in events])
+        if text:
+            self._lines.append(text)
+        return len(text)
 
     def flush(self) -> None:
         if self._lines:

@@ -41,6 +41,6 @@ class OfflineLog:
             MailLogSink(form, LogFile(home.logs, home.mail_log.name, form, clock)),
             JsonLogSink(LogFile(home.logs, home.event_log.name, JsonLogFormat(), clock)),
         ):
-            sink.add([event], blob)
+            sink.add([([event], blob)])
             sink.flush()
             sink.close()
