@@ -83,6 +83,26 @@ def test_a_commit_that_raises_the_level_drops_idle_connections(tmp_path: Path) -
     run(main)
 
 
+def test_a_commit_that_changes_the_route_drops_idle_connections(tmp_path: Path) -> None:
+    """Architecture 4, Reuse: a commit drains the connection, even before it is swept away."""
+
+    async def main() -> None:
+        async with (
+            FakePeer() as old,
+            FakePeer() as new,
+            gateway(tmp_path, routes={"partner.example": old.port}) as it,
+        ):
+            await it.inject(FROM, TO)
+            await it.log.line("Message finished MID 1")
+            await it.quiet()
+            it.commit(smtp_routes=[{"domain": "partner.example", "hosts": [f"[127.0.0.1]:{new.port}"]}])
+            await it.inject(FROM, TO)
+            await it.log.line("Message finished MID 2")
+            assert (len(old.mails), len(new.mails)) == (1, 1)
+
+    run(main)
+
+
 def test_a_connection_of_one_level_is_not_used_for_another(tmp_path: Path) -> None:
     """The same host, one domain that checks nothing and one that wants the name verified."""
 

@@ -174,10 +174,12 @@ class Connection:
     ) -> bool:
         """Whether this connection may carry another message of this destination, judged anew.
 
-        A commit that changed anything the judgement rests on (plan, anchors) drains the connection.
+        A commit drains the connection: the route that led here, the level or the authorities may be others now.
         """
         runtime = self._services.runtime
-        if clear_allowed and runtime is self.runtime and destination is self.destination:
+        if runtime is not self.runtime:
+            return False
+        if clear_allowed and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
         names = self.hop.names
@@ -186,7 +188,6 @@ class Connection:
         outcome = judge_tls(plan, self.outcome.facts)
         if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
             return False
-        self.runtime = runtime
         self.destination = destination
         self.hop = hop
         self.remote = str(hop)
