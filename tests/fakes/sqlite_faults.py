@@ -10,12 +10,13 @@ import apsw
 
 class FaultyLayer(apsw.VFS):
     """Registered under `name` while it lives. `full` refuses writes to the log, `full_database` those to
-    the database, `broken_sync` flushes of any file."""
+    the database, `broken_sync` flushes of any file. `log_room` is the size that a log can reach."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.full = False
         self.full_database = False
+        self.log_room = 1 << 40
         self.broken_sync = False
         self.syncs = 0
         super().__init__(name, "", maxpathname=1024)
@@ -31,7 +32,8 @@ class FaultyFile(apsw.VFSFile):
         super().__init__("", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        if self._layer.full if self._log else self._layer.full_database:
+        no_room = self._layer.full or offset + len(data) > self._layer.log_room
+        if no_room if self._log else self._layer.full_database:
             raise apsw.FullError("database or disk is full")
         super().xWrite(data, offset)
 

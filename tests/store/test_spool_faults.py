@@ -22,6 +22,7 @@ from tests.store.spooling import (
     run,
 )
 
+from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.spool import BodyDamaged, Change, SpoolFailed, SpoolFull, SpoolSettings
 
 
@@ -285,5 +286,49 @@ def test_a_bug_in_the_body_thread_leaves_nobody_waiting(tmp_path: Path) -> None:
             assert len(told) == 1
             with pytest.raises(SpoolFailed):
                 await spool.submit(insertion(spool, 3, content(3)))
+
+    run(scenario())
+
+
+def test_with_little_room_left_the_marks_get_through_a_few_at_a_time(
+    tmp_path: Path, layer: FaultyLayer
+) -> None:
+    """All removals in one transaction need more room than there is; the first few make room for the next."""
+    page = 4096 + 24
+
+    class Freeing(FaultyFiles):
+        def unlink(self, path: Path) -> None:
+            super().unlink(path)
+            layer.log_room += 8 * page
+
+    async def scenario() -> None:
+        mids = range(1, 41)
+        async with opened(tmp_path / "spool", settings=SETTINGS, files=Freeing()) as it:
+            for mid in mids:
+                await it.spool.submit(insertion(it.spool, mid, content(mid, LARGE)))
+            layer.full_database = True
+            layer.log_room = (tmp_path / "spool/0/queue.db-wal").stat().st_size + 10 * page
+            lines = b"x" * 2_000 + b"\n"
+            await asyncio.gather(*(it.spool.submit(Change(remove=mid, events=lines)) for mid in mids))
+            layer.full_database = False
+            assert it.problems == []
+        assert await found(tmp_path / "spool") == {}
+        assert os.listdir(tmp_path / "spool/0/body") == []
+
+    run(scenario())
+
+
+def test_a_full_disk_is_not_taken_for_damage_at_opening(tmp_path: Path, layer: FaultyLayer) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path / "spool", settings=SETTINGS) as it:
+            await it.spool.submit(insertion(it.spool, 1, content(1)))
+        layer.full = True
+        for shards in ((0,), (0, 1)):
+            with pytest.raises(OperatorError, match="no space left") as refusal:
+                async with opened(tmp_path / "spool", *shards, settings=SETTINGS, boot="next"):
+                    pass
+            assert refusal.value.code is Exit.TRY_AGAIN
+        layer.full = False
+        assert set(await found(tmp_path / "spool", boot="next")) == {1}
 
     run(scenario())

@@ -6,7 +6,6 @@ go when the owner dies. A shard whose database is damaged is refused with an `Op
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -21,7 +20,7 @@ import apsw
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.spool import schema
 from gatepost.store.spool.bodies import BodyThread
-from gatepost.store.spool.files import Files
+from gatepost.store.spool.files import NO_ROOM, Files
 from gatepost.store.spool.marks import WorkMarks
 from gatepost.store.spool.records import SpoolSettings, StoredMessage
 from gatepost.store.spool.recovery import BODIES, Place, Recovered, orphans, recover
@@ -77,7 +76,7 @@ def open_shard(root: Path, number: int, boot: str, settings: SpoolSettings, file
                 code=Exit.TRY_AGAIN,
             ) from error
         except (apsw.Error, OSError) as error:
-            if isinstance(error, apsw.FullError) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, apsw.FullError) or getattr(error, "errno", 0) in NO_ROOM:
                 raise _no_room(number, directory) from error
             raise _damaged(number, directory, str(error)) from error
         undo.pop_all()

@@ -208,11 +208,15 @@ class Spool:
         return future
 
     def room_for(self, size: int) -> bool:
-        """May a message of this size be accepted? Cheap: free space is sampled once a second at most."""
-        healthy = next((shard for shard in self._shards.values() if not shard.failed), None)
-        if healthy is None or healthy.writer.log.octets > self._settings.wal_limit:
+        """May a message of this size be accepted? Cheap: free space is sampled once a second at most.
+
+        What is in the logs of our shards counts as used already: at the next checkpoint the databases grow by it, and
+        without that room neither a mark nor a start would get through. (Other workers see to theirs.)
+        """
+        logged = [shard.writer.log.octets for shard in self._shards.values() if not shard.failed]
+        if not logged or logged[0] > self._settings.wal_limit:
             return False
-        return self._space.room_for(size)
+        return self._space.room_for(size + sum(logged))
 
     def _primary(self) -> Shard:
         for shard in self._shards.values():

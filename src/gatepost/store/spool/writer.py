@@ -83,6 +83,9 @@ class Writer:
         self._reads: deque[tuple[int, Callable[[object], None]]] = deque()
         self._kept: list[Pending] = []  # marks that a full disk refused, first in the next batch
         self._kept_until = 0.0
+        self._most = (
+            settings.batch_changes
+        )  # in one batch; few after a full disk, so that a little room is enough
         self._in_hand: list[Pending] = []  # taken and not reported yet
         self._last_urgent = 0
         self._log = WriteAheadLog(connection, settings, self.fail)
@@ -217,13 +220,13 @@ class Writer:
 
     def _take(self) -> list[Pending]:
         """The next batch, in the order of submission, bounded in changes and octets."""
-        half = self._settings.batch_changes // 2
+        half = self._most // 2
         batch, self._kept = self._kept[:half], self._kept[half:]
         urgent = 0
         room = self._settings.batch_bytes
         with self._mutex:
             queue = self._queue
-            while queue and len(batch) < self._settings.batch_changes and room > 0:
+            while queue and len(batch) < self._most and room > 0:
                 pending = queue.popleft()
                 urgent += pending.urgent
                 if pending.row and not pending.in_file:
@@ -250,6 +253,7 @@ class Writer:
             self.fail(f"a commit failed: {error}")
             self._refuse(batch, SpoolFailed(self.failed))
             return
+        self._most = min(self._most * 2, self._settings.batch_changes)
         self._post(self._reports.committed, batch, self._database.sequence)
         if removed:
             self._bodies.remove(removed)
@@ -262,7 +266,12 @@ class Writer:
         self._log.grown()
 
     def _no_room(self, batch: list[Pending], reason: str) -> None:
-        """The transaction did not happen. Who waits is refused; what nobody waits for is kept for later."""
+        """The transaction did not happen. Who waits is refused; what nobody waits for is kept for later.
+
+        The next batches are smaller: the removal of one message needs a few pages and gives back its body, where all
+        the removals together may need more than is left.
+        """
+        self._most = max(2, len(batch) // 4)
         refused = [pending for pending in batch if pending.urgent]
         self._kept[:0] = [pending for pending in batch if not pending.urgent]
         self._kept_until = time.monotonic() + self._settings.full_pause
