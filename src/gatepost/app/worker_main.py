@@ -11,6 +11,7 @@ order (the supervisor starts another).
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ from gatepost.core.ids import IdKind
 from gatepost.store.home import Home
 
 WorkerFactory = Callable[[SupervisorPort], MailWorker]
+COLLECT_AFTER = 20_000  # new container objects between two looks of the cyclic garbage collector
 GONE = 1  # exit code when the supervisor is gone
 
 
@@ -47,6 +49,13 @@ def run_worker(channel: int, descriptors: int, parent: int, factory: WorkerFacto
     role = WorkerRole(socket.socket(fileno=channel), socket.socket(fileno=descriptors), factory)
     main: Coroutine[Any, Any, int] = role.run()
     return uvloop.run(main)
+
+
+def _calm_collector() -> None:
+    """The collector need not look at what a worker is made of, nor at every few messages: little of them is cyclic."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 class Supervisor:
@@ -190,6 +199,7 @@ class WorkerRole:
         )
         await worker.start(assignment)
         self._descriptors.switch()
+        _calm_collector()
 
     async def _stop(self, seconds: float) -> None:
         """Stop once; later orders change nothing (the supervisor kills when it has waited long enough)."""
