@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
+from gatepost.control.shell import make_app
 from gatepost.core.errors import Exit, OperatorError
 
 HomeOption = Annotated[
@@ -41,7 +40,7 @@ def start(
 
 def run_commands(arguments: Sequence[str]) -> int:
     """Parse and run; returns the exit code. OperatorError (a wrong use is exit 2) and bugs pass to the caller."""
-    app = _application()
+    app = make_app()
     app.command("start")(start)
     command = typer.main.get_command(app)
     try:
@@ -54,18 +53,3 @@ def run_commands(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return int(Exit.REFUSED)
     return result if isinstance(result, int) else int(Exit.DONE)
-
-
-def _application() -> typer.Typer:
-    """The commands of the shell where that face is installed, else an application with `start` alone."""
-    found = find_spec("gatepost.control.shell")
-    if found is None or found.origin is None:
-        bare = typer.Typer(name="gatepost", no_args_is_help=True, add_completion=False)
-        bare.callback()(_gatepost)  # keeps `start` a command although it is the only one
-        return bare
-    made: typer.Typer = import_module("gatepost.control.shell").make_app()
-    return made
-
-
-def _gatepost() -> None:
-    """An e-mail security gateway whose heart is TLS and certificates done right."""

@@ -275,25 +275,6 @@ class ControlServer:
             return {"error": error_to_json(internal_error(reference))}
 
 
-class StatusOnly:
-    """Operations of a gateway that was installed without its administration: it can say how it is."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def call(self, op: str, args: Mapping[str, Any], caller: Caller, /) -> Any:
-        if op != "status":
-            raise OperatorError(f"unknown operation {op}")
-        return dict(await self._gateway.status())
-
-
-def status_only(
-    _home: Home, _store: ConfigStore, _keeper: Keeper, gateway: Gateway, _clock: Clock
-) -> Operations:
-    """Build `StatusOnly`."""
-    return StatusOnly(gateway)
-
-
 def internal_error(reference: str) -> OperatorError:
     """What a caller is told of a bug: nothing but where to look."""
     return OperatorError(

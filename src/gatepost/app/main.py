@@ -86,15 +86,9 @@ def _role(arguments: Sequence[str]) -> int:
         from gatepost.app.worker_main import run_worker
 
         return run_worker(channel, descriptors, parent, Worker)
-    from importlib import import_module
-    from importlib.util import find_spec
+    from gatepost.app.desk import run_desk
+    from gatepost.control.ops import build
 
-    from gatepost.app.desk import run_desk, status_only
-
-    build = status_only
-    found = find_spec("gatepost.control.ops")
-    if found is not None and found.origin is not None:
-        build = import_module("gatepost.control.ops").build
     return run_desk(channel, descriptors, parent, build)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from gatepost.certs.authorities import system_bundle
 from gatepost.config.model import Document
 from gatepost.core.address import IPAddress, normalise_domain
 from gatepost.core.errors import Exit, OperatorError
@@ -21,13 +21,6 @@ from gatepost.pki.anchors import Anchors
 from gatepost.policy.admit import compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.relay.services import Runtime
-
-SYSTEM_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian and its kin
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora and its kin
-    "/etc/ssl/ca-bundle.pem",  # SUSE
-    "/etc/ssl/cert.pem",  # Alpine, the BSDs
-)
 
 
 def build_runtime(payload: Mapping[str, Any]) -> Runtime:
@@ -109,9 +102,7 @@ def _anchors(authorities: Mapping[str, Any]) -> Anchors:
     """The system's list and the custom one, as far as they are switched on (R11)."""
     bundles = []
     if authorities["system"]:
-        found = next((path for path in map(Path, SYSTEM_BUNDLES) if path.is_file()), None)
-        if found is not None:
-            bundles.append(found.read_bytes())
+        bundles.append(system_bundle()[1])
     if authorities["custom_pem"]:
         bundles.append(authorities["custom_pem"].encode())
     return Anchors.from_pem(*bundles)

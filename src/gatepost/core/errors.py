@@ -65,7 +65,7 @@ class ConfigurationError(OperatorError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__(
             f"the configuration has {len(problems)} fault{'s' if len(problems) != 1 else ''}",
-            "mend them and apply it again; nothing was changed",
+            f"mend {'them' if len(problems) != 1 else 'it'} and apply again; nothing was changed",
             code=Exit.FAULTY_CONFIGURATION,
             problems=problems,
         )
