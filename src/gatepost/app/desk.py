@@ -30,7 +30,6 @@ from gatepost.app.hardening import (
     protect_memory,
     raise_file_limit,
 )
-from gatepost.app.process_log import ProcessLog, SystemClock
 from gatepost.control.ports import Caller, Gateway, Operations, WorkerAnswer
 from gatepost.control.protocol import (
     LENGTH,
@@ -49,6 +48,7 @@ from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.payload import version_payload
 from gatepost.store.secrets import Keeper
+from gatepost.track.process_log import ProcessLog, SystemClock
 
 MAX_CONNECTIONS = 64
 FRAME_SECONDS = 60.0  # from the first byte of a frame to its last

@@ -54,8 +54,8 @@ def _log_bug(error: BaseException) -> str:
     """Put the traceback into the home's log; where there is none, it is lost rather than shown."""
     import secrets
 
-    from gatepost.app.process_log import ProcessLog, SystemClock
     from gatepost.store.home import Home
+    from gatepost.track.process_log import ProcessLog, SystemClock
 
     home = Home.locate(_given_home(sys.argv[1:]), os.environ, os.geteuid())
     try:

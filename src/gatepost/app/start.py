@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from gatepost.app.hardening import choose_user, drop_privileges, protect_memory, raise_file_limit
 from gatepost.app.notify import Notifier
-from gatepost.app.process_log import ProcessLog, SystemClock
 from gatepost.app.supervisor import Options, Supervisor
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Warned
@@ -24,6 +23,7 @@ from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home, Owner
 from gatepost.store.payload import Payload, version_payload
 from gatepost.store.secrets import MasterKey, read_master_key
+from gatepost.track.process_log import ProcessLog, SystemClock
 
 STOP_SECONDS = 10.0
 THIS_COMMAND = (sys.executable, "-P", "-m", "gatepost")

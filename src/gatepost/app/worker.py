@@ -17,7 +17,6 @@ from dataclasses import asdict
 from typing import Any
 
 from gatepost import __version__
-from gatepost.app.process_log import SystemClock
 from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
 from gatepost.app.runtime import build_runtime
 from gatepost.core.errors import OperatorError
@@ -42,6 +41,7 @@ from gatepost.track.journal import LoopScheduler, WorkerJournal
 from gatepost.track.json_log import JsonLogFormat, JsonLogSink, not_yet_logged
 from gatepost.track.log_files import LogFile
 from gatepost.track.mail_log import MailLogFormat, MailLogSink
+from gatepost.track.process_log import SystemClock
 
 EXPORT_SECONDS = 1.0  # between marks that tell the spool what the log has
 

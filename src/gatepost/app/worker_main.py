@@ -27,11 +27,11 @@ from gatepost.app.hardening import (
     protect_memory,
     raise_file_limit,
 )
-from gatepost.app.process_log import ProcessLog, SystemClock
 from gatepost.app.roles import Assignment, ListenerSocket, MailWorker, SupervisorPort
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.ids import IdKind
 from gatepost.store.home import Home
+from gatepost.track.process_log import ProcessLog, SystemClock
 
 WorkerFactory = Callable[[SupervisorPort], MailWorker]
 COLLECT_AFTER = 20_000  # new container objects between two looks of the cyclic garbage collector

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -40,7 +40,7 @@ def encode_events(events: Iterable[Event]) -> bytes:
     return b"".join(pieces)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _head(kind: str) -> bytes:
     """What stands before the fields of one kind of event."""
     return b'{"event":"' + kind.encode() + b'",'

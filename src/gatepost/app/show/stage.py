@@ -17,7 +17,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatepost.app.process_log import SystemClock
 from gatepost.app.show.places import SINK_ADDRESS, SINK_PORT, NoPort, Ports, placed, routed
 from gatepost.config.yaml_write import write_yaml
 from gatepost.control.ops import build
@@ -27,6 +26,7 @@ from gatepost.store.beginning import begin, take_first_passphrase
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.secrets import LocalKeeper, read_master_key
+from gatepost.track.process_log import SystemClock
 
 WHO = "make run"
 COMMENT = "make run: free ports, and all mail to the sink"

@@ -6,9 +6,7 @@ files, under the lock that all writers of the log share.
 
 from __future__ import annotations
 
-from gatepost import __version__
 from gatepost.control.ports import Caller
-from gatepost.core.codec import encode_events
 from gatepost.core.events import Event, Noted
 from gatepost.core.ports import Clock
 from gatepost.store.home import Home
@@ -30,17 +28,8 @@ class OfflineLog:
 
     def emit(self, event: Event, /) -> None:
         """Append one event; a disk that is full does not stop the operation."""
-        from gatepost.track.json_log import JsonLogFormat, JsonLogSink
-        from gatepost.track.log_files import LogFile
-        from gatepost.track.mail_log import MailLogFormat, MailLogSink
+        from gatepost.track.process_log import ProcessLog
 
-        home, clock = self._home, self._clock
-        form = MailLogFormat(version=__version__, serial=home.serial())
-        blob = encode_events([event])
-        for sink in (
-            MailLogSink(form, LogFile(home.logs, home.mail_log.name, form, clock)),
-            JsonLogSink(LogFile(home.logs, home.event_log.name, JsonLogFormat(), clock)),
-        ):
-            sink.add([([event], blob)])
-            sink.flush()
-            sink.close()
+        log = ProcessLog(self._home, self._clock)
+        log.emit(event)
+        log.close()
