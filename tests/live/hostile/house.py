@@ -195,7 +195,9 @@ class House:
         if dcid:
             self.log(rf"\bDCID {dcid} close$")
         pattern = re.compile(rf"\bDCID {dcid}\b|\bMID {mid}\b")
-        lines = [HEAD.sub("", line) for line in self.gateway.log.all if pattern.search(line)]
+        lines = [
+            re.sub(f"^{HEAD.pattern}", "", line) for line in self.gateway.log.all if pattern.search(line)
+        ]
         return Outcome(found[1], dcid, lines)
 
     def memory(self) -> int:

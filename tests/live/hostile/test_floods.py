@@ -295,6 +295,14 @@ def test_c27_out_of_descriptors(house: House) -> None:
         house.log(r"Warning: accepting rests for a moment: .*\[Errno 24\] Too many open files", start=start)
         before = [_cpu(pid) for pid in workers]
         assert inside.alive()
+        # A message that needs a file has no descriptor for it: not now, said clearly, and nothing is lost or half kept.
+        word = token()
+        inside.envelope()
+        answer = inside.data(f"Subject: {word}\r\n\r\n".encode() + b"large\r\n" * 40_000)
+        assert answer[0][:3] in ("451", "452", "250"), answer
+        if answer[0].startswith("250"):
+            house.arrived(word)
+        assert inside.alive()
         select.select([], [], [], 1.0)  # the time in which it must not spin
         spent = sum(_cpu(pid) for pid in workers) - sum(before)
         assert spent < 0.5, f"{spent} s of CPU in one second"
