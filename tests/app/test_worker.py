@@ -63,7 +63,7 @@ class Driven:
     def __init__(self, root: Path) -> None:
         self.home = Home(root / "home")
         self.supervisor = FakeSupervisor()
-        self.worker = Worker(self.supervisor)
+        self.worker = Worker(self.supervisor, oldest_configuration=0.05)
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.listener = ListenerSocket("In", "127.0.0.1", 2525, self.sock.fileno())
@@ -152,6 +152,21 @@ def test_a_new_configuration_is_prepared_then_switched_to(tmp_path: Path) -> Non
             it.worker.switch()
             assert (await it.talk("EHLO a.example", "MAIL FROM:<a@b.example>"))[-1].startswith("530 ")
             assert (await it.worker.request("status", {}))["version"] == 2
+
+    run(main)
+
+
+def test_a_session_that_sends_nothing_does_not_keep_an_old_configuration_for_ever(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with driven(tmp_path, smtp_routes=[route("example.net", 1)]) as it:
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            assert (await reader.readuntil(b"\r\n")).startswith(b"220 ")
+            await it.worker.prepare(payload(2), (it.listener,))
+            it.worker.switch()
+            said = await asyncio.wait_for(reader.read(), PATIENCE)
+            assert said == b"421 4.3.2 The configuration changed, please connect again\r\n"
+            writer.close()
+            await writer.wait_closed()
 
     run(main)
 

@@ -29,7 +29,7 @@ from gatepost.net.reactor import Reactor
 from gatepost.net.resolver import Resolver
 from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
-from gatepost.relay.accept import Session, serve
+from gatepost.relay.accept import CHANGED, Session, serve
 from gatepost.relay.courier import Couriers
 from gatepost.relay.queue import QueueRequests
 from gatepost.relay.services import Ids, Runtime, Services
@@ -43,14 +43,18 @@ from gatepost.track.log_files import LogFile
 from gatepost.track.mail_log import MailLogFormat, MailLogSink
 from gatepost.track.process_log import SystemClock
 
+OLDEST_CONFIGURATION = 600.0  # seconds that a session may keep a configuration that is no longer in force
 EXPORT_SECONDS = 1.0  # between marks that tell the spool what the log has
 
 
 class Worker:
     """Implements `app.roles.MailWorker`."""
 
-    def __init__(self, supervisor: SupervisorPort) -> None:
+    def __init__(
+        self, supervisor: SupervisorPort, *, oldest_configuration: float = OLDEST_CONFIGURATION
+    ) -> None:
         self._supervisor = supervisor
+        self._oldest_configuration = oldest_configuration
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
         self._tasks = Tasks("worker", self._bug)
@@ -186,6 +190,13 @@ class Worker:
             self._tasks.spawn(old.close())
         self._services.runtime = runtime
         self._listen(listeners)
+        self._loop.call_later(self._oldest_configuration, self._retire, before)
+
+    def _retire(self, runtime: Runtime) -> None:
+        """Ask sessions that still hold this configuration to come again: they have not sent mail since."""
+        for session in list(self._sessions):
+            if session.runtime is runtime:
+                session.stop(CHANGED)
 
     def abandon(self) -> None:
         """Forget what was prepared."""

@@ -87,6 +87,7 @@ class Session:
         self._places = Places(services)
         self._task = asyncio.current_task()
         self._stopping = False
+        self._farewell_reply = SHUTTING_DOWN
         self._quit = False
         self._turned_away = False  # told that there are too many connections
         self._shaking_hands = False
@@ -134,9 +135,10 @@ class Session:
             self._emit(ConnectionClosed(self._now(), self.icid))
         await self.stream.close(self._last_words)
 
-    def stop(self) -> None:
-        """The gateway stops: end now when idle, else after the command in hand."""
+    def stop(self, why: Reply = SHUTTING_DOWN) -> None:
+        """The gateway stops, or this session's configuration is too old: end when idle, else after the message in hand."""
         self._stopping = True
+        self._farewell_reply = why
         if self._task is not None and not self.keeping and not self._in_message():
             self._task.cancel()
 
@@ -146,7 +148,7 @@ class Session:
     def _farewell(self) -> None:
         """421 between commands (RFC 5321 §3.8)."""
         if not self._in_message() and not self._shaking_hands:
-            self.stream.write(SHUTTING_DOWN.encode())
+            self.stream.write(self._farewell_reply.encode())
 
     def _now(self) -> float:
         return self.services.clock.now()
@@ -321,7 +323,7 @@ class Session:
             self.engine.answer(CHANGED)
             return
         if self._stopping:
-            self.engine.answer(SHUTTING_DOWN)
+            self.engine.answer(self._farewell_reply)
             return
         self.reception.mail(event)
 
