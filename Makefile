@@ -7,6 +7,9 @@ ROUNDS ?= 5
 SCENARIOS ?= ABCDEFIL
 PEERS ?= gatepost,postfix,postfix-reuse,exim,haraka,opensmtpd
 JOBS ?= 2
+CRASHES ?= 200
+MINUTES ?= 30
+SEED ?= 0
 
 .PHONY: help run setup setup-dev check test bench crash soak lock clean
 .DEFAULT_GOAL := help
@@ -34,13 +37,13 @@ test: setup-dev ## every test, with real peers; needs root (up to 40 minutes)
 	@scripts/test-packages
 	$(PYTEST) -q -n $(JOBS) --dist loadfile -m "not soak"
 
-crash: setup-dev ## 200 kills under load, mail counted (by hand, about an hour)
+crash: setup-dev ## 200 kills under load, mail counted (by hand, about 10 minutes): make crash CRASHES=200 SEED=1
 	@scripts/test-packages
-	GATEPOST_CRASHES=200 $(PYTEST) -q -s -m crash tests/live
+	GATEPOST_CRASHES=$(CRASHES) GATEPOST_SEED=$(SEED) $(PYTEST) -q -s -m crash tests/live
 
-soak: setup-dev ## 30 minutes of load, memory watched (by hand)
+soak: setup-dev ## 30 minutes of load, memory watched (by hand): make soak MINUTES=30
 	@scripts/test-packages
-	GATEPOST_SOAK_MINUTES=30 $(PYTEST) -q -s -m soak tests/live
+	GATEPOST_SOAK_MINUTES=$(MINUTES) GATEPOST_SEED=$(SEED) $(PYTEST) -q -s -m soak tests/live
 
 bench: setup ## beside other mail servers; ROUNDS=5 SCENARIOS=ABCDEFIL PEERS=...
 	@scripts/bench-packages
