@@ -284,6 +284,8 @@ def test_c27_out_of_descriptors(house: House) -> None:
     start = house.mark()
     workers = house.pids[:2]
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in workers}
+    while not all("mail_logs" in target for target in map(_open_files, workers)):
+        house.control_message()  # a worker opens the log when it first has something to say
     inside = house.client().secure()
     waiting = []
     try:
@@ -316,6 +318,10 @@ def test_c27_out_of_descriptors(house: House) -> None:
 
 def _descriptors(pid: int) -> list[str]:
     return os.listdir(f"/proc/{pid}/fd")
+
+
+def _open_files(pid: int) -> str:
+    return " ".join(os.readlink(f"/proc/{pid}/fd/{name}") for name in _descriptors(pid))
 
 
 def _cpu(pid: int) -> float:
