@@ -1,8 +1,8 @@
 """Attacks on memory, time and descriptors (C21, C22, C27): what a client sends without end costs it the connection,
 and neither the gateway's memory nor the sessions of others pay for it.
 
-Memory is what the workers have resident, before and after, and while the attack lasts; allocators keep some of what
-was freed, hence the allowance.
+Memory is what the workers have resident before the attack and at its end, as a rule while the attacker is still
+connected; a peak in between is not seen. Allocators keep some of what was freed, hence the allowance.
 """
 
 from __future__ import annotations
