@@ -53,8 +53,31 @@ def test_only_what_is_not_in_the_files_is_replayed(tmp_path: Path) -> None:
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write(blob(11)[:-20])  # torn by a crash
     left = [blob(mid) for mid in range(3, 14)]
-    assert not_yet_logged(tmp_path, "events.jsonl", left) == [blob(11), blob(12), blob(13)]
+    second = blob(11).splitlines(keepends=True)[1]
+    assert not_yet_logged(tmp_path, "events.jsonl", left) == [second, blob(12), blob(13)]
 
 
 def test_without_files_everything_is_replayed(tmp_path: Path) -> None:
     assert not_yet_logged(tmp_path, "events.jsonl", [blob(1)]) == [blob(1)]
+
+
+def test_of_a_blob_that_is_there_in_part_the_rest_is_replayed(tmp_path: Path) -> None:
+    """Changes of one commit reach the log one by one, so a crash may leave the first of them there alone."""
+    log = sink(tmp_path)
+    log.add([((), blob(1))])
+    log.flush()
+    log.close()
+    half = blob(3).splitlines(keepends=True)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(half[0])
+    left = [blob(1) + blob(2), blob(3)]
+    assert not_yet_logged(tmp_path, "events.jsonl", left) == [blob(2), half[1]]
+
+
+def test_a_torn_line_at_the_end_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(blob(1) + b'{"event":"Torn')
+    log = sink(tmp_path)
+    log.add([((), blob(2))])
+    log.flush()
+    log.close()
+    assert (tmp_path / "events.jsonl").read_bytes() == blob(1) + b'{"event":"Torn\n' + blob(2)

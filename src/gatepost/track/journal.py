@@ -26,7 +26,9 @@ from gatepost.core.events import Event
 FLUSH_SECONDS = 0.2
 SYNC_SECONDS = 5.0
 FLUSH_OCTETS = 256 * 1024
-GATHERED_EVENTS = 64  # rendered together: one turn of the loop is not kept longer than a third of a millisecond
+GATHERED_EVENTS = (
+    64  # rendered together: one turn of the loop is not kept longer than a third of a millisecond
+)
 
 Visible = tuple[Sequence[Event], bytes]  # events in their order, with their encoded form where one exists
 

@@ -68,13 +68,13 @@ class JsonLogSink:
 
 
 def not_yet_logged(directory: Path, name: str, blobs: Iterable[bytes]) -> list[bytes]:
-    """The blobs whose last line is not at the end of the log, in their order.
+    """The blobs without the lines that are at the end of the log; what is left of each, in their order.
 
-    A batch is one append, so a blob is in the file whole or (after a power cut) torn; a torn one
-    counts as missing.
+    It goes by lines: of one commit some changes may be in the file and others not, because the journal held them back
+    behind a change of a later commit. No two lines are alike, since each has its time and its identifiers.
     """
-    wanted = {blob: blob.rstrip(b"\n").rpartition(b"\n")[2] for blob in blobs}
-    missing = set(wanted.values())
+    wanted = [blob.splitlines() for blob in blobs]
+    missing = {line for lines in wanted for line in lines}
     window = REPLAY_WINDOW
     for path in reversed(log_paths(directory, name)):
         if not missing or window <= 0:
@@ -85,4 +85,5 @@ def not_yet_logged(directory: Path, name: str, blobs: Iterable[bytes]) -> list[b
             for line in file:
                 missing.discard(line.rstrip(b"\n"))
         window -= size
-    return [blob for blob, last in wanted.items() if last in missing]
+    left = (b"".join(line + b"\n" for line in lines if line in missing) for lines in wanted)
+    return [blob for blob in left if blob]

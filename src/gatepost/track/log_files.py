@@ -126,12 +126,14 @@ class LogFile:
         if self._file >= 0:
             self._left.append(self._file)
             self._file = -1
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
         found = os.fstat(self._file)
         self._identity = (found.st_dev, found.st_ino)
         head = self._form.head(self._clock.now())
-        if found.st_size == 0 and head:
+        if found.st_size == 0:
             os.write(self._file, head)
+        elif os.pread(self._file, 1, found.st_size - 1) != b"\n":
+            os.write(self._file, b"\n")  # a crash tore the last line: the next one must not become part of it
 
     # --- rotation --------------------------------------------------------------------------------
 
