@@ -156,6 +156,27 @@ def test_a_new_configuration_is_prepared_then_switched_to(tmp_path: Path) -> Non
     run(main)
 
 
+def test_a_new_log_subscription_is_taken_up_at_once(tmp_path: Path) -> None:
+    """Level, size and number of files: what is written after the switch follows the new subscription."""
+
+    async def main() -> None:
+        async with driven(tmp_path, smtp_routes=[route("example.net", 1)]) as it:
+            await it.talk("QUIT")
+            small = {"name": "mail_logs", "type": "mail", "level": "warning", "rotate": "300B", "keep": 3}
+            await it.worker.prepare(payload(2, log_subscriptions=[small]), (it.listener,))
+            it.worker.switch()
+            await it.talk("MAIL FROM:<a@b.example>", "QUIT")
+        logs = it.home.logs
+        rotated = sorted(logs.glob("events.jsonl.@*"))
+        assert rotated
+        told = "".join(path.read_text() for path in (*rotated, it.home.event_log))
+        assert told.count('"event":"ConnectionOpened"') == 2
+        lines = it.home.mail_log.read_text() if it.home.mail_log.exists() else ""
+        assert lines.count("New SMTP ICID") <= 1  # the first was perhaps written before the switch
+
+    run(main)
+
+
 def test_a_session_that_sends_nothing_does_not_keep_an_old_configuration_for_ever(tmp_path: Path) -> None:
     async def main() -> None:
         async with driven(tmp_path, smtp_routes=[route("example.net", 1)]) as it:

@@ -106,24 +106,31 @@ class Worker:
 
     def _open_journal(self, runtime: Runtime) -> WorkerJournal:
         """The sinks of the log: the mail log as its subscription says, and every event as a JSON line."""
-        directory = self._home.logs
+        form, limit, keep = self._subscription(runtime)
+        directory, mail, events = self._home.logs, self._home.mail_log.name, self._home.event_log.name
+        self._mail_log = MailLogSink(
+            form, LogFile(directory, mail, form, self._clock, limit=limit, keep=keep)
+        )
+        self._event_log = JsonLogSink(
+            LogFile(directory, events, JsonLogFormat(), self._clock, limit=limit, keep=keep)
+        )
+        return WorkerJournal((self._mail_log, self._event_log), LoopScheduler(self._loop), self._logged)
+
+    def _subscription(self, runtime: Runtime) -> tuple[MailLogFormat, int, int]:
+        """The mail log's format, the size at which a file is put away, and how many are kept."""
         settings = runtime.document.log_subscriptions[0] if runtime.document.log_subscriptions else None
-        limit, keep = (settings.rotate, settings.keep) if settings else (100 << 20, 10)
         form = MailLogFormat(
             version=__version__,
             serial=self._home.serial(),
             level=settings.level.value.capitalize() if settings else "Info",  # type: ignore[arg-type]
             local=settings is not None and settings.time.value == "local",
         )
-        mail, events = self._home.mail_log.name, self._home.event_log.name
-        return WorkerJournal(
-            (
-                MailLogSink(form, LogFile(directory, mail, form, self._clock, limit=limit, keep=keep)),
-                JsonLogSink(LogFile(directory, events, JsonLogFormat(), self._clock, limit=limit, keep=keep)),
-            ),
-            LoopScheduler(self._loop),
-            self._logged,
-        )
+        return (form, settings.rotate, settings.keep) if settings else (form, 100 << 20, 10)
+
+    def _follow_subscription(self, runtime: Runtime) -> None:
+        form, limit, keep = self._subscription(runtime)
+        self._mail_log.use(form, limit=limit, keep=keep)
+        self._event_log.use(JsonLogFormat(), limit=limit, keep=keep)
 
     def _make_resolver(self, runtime: Runtime) -> Resolver:
         servers = tuple(parse_name_server(text) for text in runtime.document.dns.servers)
@@ -188,6 +195,8 @@ class Worker:
             old = self._services.resolver
             self._services.resolver = self._make_resolver(runtime)
             self._tasks.spawn(old.close())
+        if runtime.document.log_subscriptions != before.document.log_subscriptions:
+            self._follow_subscription(runtime)
         self._services.runtime = runtime
         self._listen(listeners)
         self._loop.call_later(self._oldest_configuration, self._retire, before)

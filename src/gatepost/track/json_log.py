@@ -38,6 +38,10 @@ class JsonLogSink:
         self._file = file
         self._pieces: list[bytes] = []
 
+    def use(self, form: JsonLogFormat, *, limit: int, keep: int) -> None:
+        """Rotate as another subscription says."""
+        self._file.use(form, limit=limit, keep=keep)
+
     def add(self, batch: Sequence[tuple[Sequence[Event], bytes]]) -> int:
         """Take events. Returns how many octets wait to be written for them."""
         before = len(self._pieces)

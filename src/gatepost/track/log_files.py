@@ -74,6 +74,10 @@ class LogFile:
         self.lost_ever = 0
         self._lost_reason = ""
 
+    def use(self, form: Format, *, limit: int, keep: int) -> None:
+        """Go on under other settings, from the next write on."""
+        self._form, self._limit, self._keep = form, limit, keep
+
     # --- writing ---------------------------------------------------------------------------------
 
     def append(self, data: bytes) -> bool:

@@ -287,6 +287,11 @@ class MailLogSink:
         self._file = file
         self._lines: list[str] = []
 
+    def use(self, form: MailLogFormat, *, limit: int, keep: int) -> None:
+        """Render and rotate as another subscription says, from the next event on."""
+        self._form = form
+        self._file.use(form, limit=limit, keep=keep)
+
     def add(self, batch: Sequence[tuple[Sequence[Event], bytes]]) -> int:
         """Take events; their encoded form is not needed here. Returns roughly the octets that wait for them."""
         render = self._form.render
