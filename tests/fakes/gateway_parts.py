@@ -254,6 +254,10 @@ class Gateway:
         while not await self.couriers.tasks.wait(10.0):
             raise AssertionError(f"a courier hangs:\n{self.log.describe()}")
 
+    async def ended(self) -> bool:
+        """Wait until no session is left."""
+        return await self._tasks.wait(10.0)
+
     async def delayed(self, mid: int, count: int = 1) -> None:
         """Wait for the `count`th `Delayed` of the message."""
         await self.log.line("Delayed:", f"MID {mid} ", count=count)

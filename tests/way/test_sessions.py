@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,26 @@ from gatepost.core.events import MessageQueued
 from gatepost.wire.received import HeaderFacts
 
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 10_000
+
+
+def test_an_ended_session_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path) as it:
+            gc.disable()
+            try:
+                client = await it.connect()
+                await client.hello()
+                await client.envelope()
+                gone = [weakref.ref(session) for session in it.sessions]
+                assert len(gone) == 1
+                client.stream.abort()
+                await it.log.line("ICID 1 close")
+                assert await it.ended()
+                assert gone[0]() is None
+            finally:
+                gc.enable()
+
+    run(main)
 
 
 # --- time -----------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ class Session:
     async def _end(self, lost: bool) -> None:
         if self.reception is not None:
             self.reception.abort("Receiving aborted by sender")
+            self.reception = None  # the two refer to each other: both go now, not when the collector comes by
         self._places.give_back()
         self.services.counters.connections_in_now -= 1
         if self.icid:
