@@ -318,7 +318,12 @@ async def gateway(
     if resolver is not None:
         it.resolver = resolver
     try:
-        await it.start(own if descriptor is None else descriptor, index, files, settings or SpoolSettings(lazy_delay=0.005))
+        await it.start(
+            own if descriptor is None else descriptor,
+            index,
+            files,
+            settings or SpoolSettings(lazy_delay=0.005),
+        )
         yield it
     finally:
         if hasattr(it, "queue"):
