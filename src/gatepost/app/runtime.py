@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatepost.certs.authorities import system_bundle
+from gatepost.config.load import load_plain
 from gatepost.config.model import Document
 from gatepost.core.address import IPAddress, normalise_domain
-from gatepost.core.errors import Exit, OperatorError
+from gatepost.core.errors import ConfigurationError, Exit, OperatorError
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.anchors import Anchors
@@ -25,9 +26,15 @@ from gatepost.relay.services import Runtime
 
 def build_runtime(payload: Mapping[str, Any]) -> Runtime:
     """Compile an activation payload (`store.payload`, keys in clear). Blocks; raises OperatorError."""
-    document = Document.model_validate(payload["document"])
     try:
-        return _build(document, payload)
+        return _build(load_plain(payload["document"]), payload)
+    except ConfigurationError as error:
+        raise OperatorError(
+            f"version {payload['version']} of the configuration was stored by another release: "
+            f"{error.problems[0].line()}",
+            "apply a configuration that this release can read, or go back to the release that stored it",
+            code=Exit.FAULTY_CONFIGURATION,
+        ) from None
     except ContextError as error:
         raise OperatorError(
             f"a TLS context cannot be built: {error}",
