@@ -71,6 +71,10 @@ class Site:
         self.gateway.configure(self._document())
         self.gateway.start()
 
+    def new_sender(self, options: dict[str, str]) -> Postfix:
+        """Another Postfix that hands its mail to the gateway."""
+        return self._scene.postfix(relay_to=f"127.0.0.1:{self.private}", options=options)
+
     def _document(self) -> dict[str, object]:
         routes = [
             {"domain": f".{name}.example", "hosts": [f"[127.0.0.1]:{peer.port}"]}
@@ -204,6 +208,22 @@ def test_swaks_over_implicit_tls(site: Site) -> None:
     mid = int(re.search(r" id (\d+)\b", ours)[1])  # type: ignore[index]
     lines = about(site.gateway, f"ICID {incoming_of(site.gateway, mid)}")
     assert " TLS success protocol TLSv1.3 cipher " in lines[2]
+
+
+def test_a_postfix_that_verifies_trusts_what_is_served(site: Site) -> None:
+    """R10: the sender wants a chain to its root, and the name of the MX in the certificate."""
+    roots = site.gateway.files / "postfix-roots.pem"
+    roots.write_bytes(AUTHORITY.root_pem)
+    strict = {
+        "smtp_tls_security_level": "secure",
+        "smtp_tls_secure_cert_match": "mx.example.net",
+        "smtp_tls_CAfile": str(roots),
+    }
+    sender = site.new_sender(strict)
+    recipient = "user@verified.postfix-tls.example"
+    assert swaks(sender.port, to=recipient).accepted
+    sender.log.wait_for(r"Verified TLS connection established to 127\.0\.0\.1.*TLSv1\.3")
+    site.arrived("postfix-tls", recipient)
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
