@@ -28,6 +28,7 @@ def test_the_contract_has_warnings_only() -> None:
         "interfaces[0].ssh: stored, not yet enforced",
         "destination_controls.default.dane: stored, not yet enforced",
         "destination_controls.default.mta_sts: stored, not yet enforced",
+        "dns.validate_dnssec: stored, not yet enforced",
         "tls_settings.web: stored, not yet enforced",
         "alerts.recipients: stored, not yet enforced",
     ]

@@ -170,6 +170,8 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
         if policy.verify_client_certificate:
             yield "mail_flow_policies", index, "verify_client_certificate"
     yield from _waiting_destinations(document)
+    if "validate_dnssec" in document.dns.model_fields_set and document.dns.validate_dnssec:
+        yield "dns", "validate_dnssec"
     if document.certificate_authorities.crl:
         yield "certificate_authorities", "crl"
     if "web" in document.tls_settings.model_fields_set:
