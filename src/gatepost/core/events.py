@@ -261,7 +261,8 @@ class DeliveryStarted(Event):
 
 @dataclass(slots=True)
 class Delivered(Event):
-    """The lines `Message done` and `Response`. `tls` answers why this was (not) encrypted."""
+    """The lines `Message done` and `Response`. `tls` answers why this was (not) encrypted: wanted level, rule,
+    verdict and reason, what was achieved, the name that matched; the DCID's own events have the whole record."""
 
     dcid: int
     mid: int

@@ -133,7 +133,14 @@ class Stream:
                 return b""
             if self._end:
                 raise copy(self._end)  # a raised one would hold this frame, and the frame the stream
-            await self._wait_readable()
+            if self._read_waiter is not None:
+                raise RuntimeError("two tasks read from one stream")
+            # As `_wait_readable` does; written out because every read of every session comes here.
+            self._read_waiter = waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._read_waiter = None
         self._incoming = b""
         if not self._reading:
             self._resume()

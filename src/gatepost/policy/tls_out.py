@@ -39,6 +39,7 @@ __all__ = [
     "DestinationTable",
     "FailureStatus",
     "HopNames",
+    "delivery_record",
     "failure_line",
     "failure_status",
     "judge_tls",
@@ -278,6 +279,24 @@ def failure_status(outcome: TlsOutcome) -> FailureStatus:
     if outcome.facts.stage in (TlsStage.HANDSHAKE_FAILED, TlsStage.ESTABLISHED):
         return FailureStatus("4.7.5", "Cryptographic failure", text)
     return FailureStatus("4.7.4", "Security features not supported", text)
+
+
+_OF_A_DELIVERY = (
+    "wanted",
+    "rule",
+    "verdict",
+    "stage",
+    "reason",
+    "protocol",
+    "cipher",
+    "matched",
+    "name_source",
+)
+
+
+def delivery_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What each delivery's event says itself; the whole record stands once, in the events of its connection (DCID)."""
+    return {key: record[key] for key in _OF_A_DELIVERY}
 
 
 def tls_record(outcome: TlsOutcome) -> dict[str, Any]:

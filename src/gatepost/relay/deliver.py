@@ -23,7 +23,7 @@ from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsOutcome, TlsPlan
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
-from gatepost.policy.tls_out import judge_tls, tls_record
+from gatepost.policy.tls_out import delivery_record, judge_tls, tls_record
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
 from gatepost.relay.resolve import Hop
 from gatepost.relay.schedule import Destination
@@ -157,7 +157,7 @@ class Connection:
         self.outcome = outcome
         self.expires = expires(outcome)
         self.key = pool_key(self.hop, outcome.plan, self.runtime)
-        self._record: dict[str, Any] = tls_record(outcome)
+        self._record: dict[str, Any] = delivery_record(tls_record(outcome))
 
     # --- reuse -------------------------------------------------------------------------------
 

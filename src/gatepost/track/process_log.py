@@ -23,11 +23,8 @@ from gatepost.track.mail_log import MailLogFormat, MailLogSink
 class SystemClock:
     """The machine's clocks."""
 
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
 
 class ProcessLog:
