@@ -125,7 +125,8 @@ def test_one_message_is_relayed_over_tls_both_ways_and_ctrl_c_leaves_only_the_ho
     show: Callable[[], Show], tmp_path: Path
 ) -> None:
     run = show().until(UP)
-    assert [line for line in run.lines if len(line) > 80] == []
+    # A path is one word: where the home lies deep, its line is as long as it is.
+    assert [line for line in run.lines if len(line) > 80 and " " in line.strip()] == []
     said = joined(run.text)
     mid = re.search(r"answered 250 2\.0\.0 Ok: queued as ([0-9]+)", said)
     assert mid, run.text

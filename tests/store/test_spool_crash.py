@@ -109,8 +109,20 @@ async def live(root: Path, copy: Path, model: Model, boot: str) -> int:
             if change.urgent:
                 await future
                 awaited = len(model.pictures) - 1
-        shutil.copytree(root, copy)
+        copy_whole(root, copy)
     return awaited
+
+
+def copy_whole(root: Path, copy: Path) -> None:
+    """Copy a live spool. A body that was removed under the copying hands makes the picture one of no moment: again."""
+    for _ in range(10):
+        try:
+            shutil.copytree(root, copy)
+        except shutil.Error:
+            shutil.rmtree(copy)
+        else:
+            return
+    pytest.fail("the spool did not hold still for a copy")
 
 
 def body_files(root: Path) -> set[str]:

@@ -340,7 +340,9 @@ def test_room_is_what_is_free_above_the_reserve(tmp_path: Path) -> None:
         files = FaultyFiles()
         clock = [0.0]
         files.total, files.free = 1_000_000, 150_000  # the reserve is 50,000
-        async with opened(tmp_path / "spool", files=files, now=lambda: clock[0]) as it:
+        # The log of the database is not put away while the test looks at it.
+        settings = SpoolSettings(lock_wait=0.2, idle=3600.0)
+        async with opened(tmp_path / "spool", settings=settings, files=files, now=lambda: clock[0]) as it:
             assert it.spool.room_for(100_000)
             assert not it.spool.room_for(100_001)
             await it.spool.submit(insertion(it.spool, 1, content(1, 60_000)))
