@@ -141,7 +141,9 @@ class DeliveryTimeouts(Section):
 
     connect: Duration = Field(default=30, description="A connection.")
     greeting: Duration = Field(default=300, description="The greeting.")
-    command: Duration = Field(default=300, description="The answer to EHLO, STARTTLS, MAIL, RCPT, DATA and RSET.")
+    command: Duration = Field(
+        default=300, description="The answer to EHLO, STARTTLS, MAIL, RCPT, DATA and RSET."
+    )
     data_block: Duration = Field(default=180, description="Sending a piece of the message.")
     data_end: Duration = Field(default=600, description="The answer to the final dot.")
     handshake: Duration = Field(default=30, description="A TLS handshake as a whole.")
