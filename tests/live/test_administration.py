@@ -102,7 +102,7 @@ def test_what_waits_is_listed_and_shown(site: Site) -> None:
     shown = site.json("queue", "show", str(mid))
     (recipient,) = shown["recipients"]
     assert (recipient["state"], recipient["status"], recipient["code"]) == ("waiting", "4.1.0", "450")
-    assert recipient["remote"] == f"127.0.0.1 [127.0.0.1]:{site.down.port}"
+    assert recipient["remote"] == f"[127.0.0.1]:{site.down.port}"
     assert shown["listener"] == "OutgoingMail"
     person = site.gateway.command("queue", "list")
     assert re.search(rf"\b{mid}\b.*deferred.*user@down\.example", person)

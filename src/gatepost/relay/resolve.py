@@ -49,7 +49,8 @@ class Hop:
         return self.names.mx_host or self.names.route_host or str(self.address)
 
     def __str__(self) -> str:
-        return f"{self.host} [{self.address}]:{self.port}"
+        where = f"[{self.address}]:{self.port}"
+        return where if self.host == str(self.address) else f"{self.host} {where}"
 
 
 class Unresolved(Exception):
