@@ -51,6 +51,7 @@ class Reports(Protocol):
     def died(self, error: BaseException) -> None: ...
 
 
+BUSY = 0.004  # seconds: who comes so soon after a commit is not alone, and is gathered with those behind
 _AWAKE, _DOZING, _ASLEEP = range(3)  # dozing: only something urgent may ring; asleep: anything may
 
 
@@ -88,6 +89,7 @@ class Writer:
         )  # in one batch; few after a full disk, so that a little room is enough
         self._in_hand: list[Pending] = []  # taken and not reported yet
         self._last_urgent = 0
+        self._committed_at = 0.0
         self._log = WriteAheadLog(connection, settings, self.fail)
         self.failed = ""
         self.figures = WriterFigures()
@@ -198,7 +200,9 @@ class Writer:
             except Empty:
                 if state == _ASLEEP and not self._queue:
                     self._idle()
-        several = self._urgent > 1 or (self._urgent and self._last_urgent > 1)
+        several = self._urgent > 1 or (
+            self._urgent and (self._last_urgent > 1 or now - self._committed_at < BUSY)
+        )
         if several and self._urgent < self._settings.batch_changes // 4:
             time.sleep(self._settings.gather)
         return True
@@ -253,6 +257,7 @@ class Writer:
             self.fail(f"a commit failed: {error}")
             self._refuse(batch, SpoolFailed(self.failed))
             return
+        self._committed_at = time.monotonic()
         self._most = min(self._most * 2, self._settings.batch_changes)
         self._post(self._reports.committed, batch, self._database.sequence)
         if removed:
