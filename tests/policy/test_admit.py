@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gatepost.config.load import load_plain, load_yaml
+from gatepost.config.values import NO_LIMIT
 from gatepost.core.address import NULL_ADDRESS, Address
 from gatepost.core.tls import InboundTls
 from gatepost.policy.admit import (
-    NO_LIMIT,
     Action,
     Admission,
     ListenerRules,

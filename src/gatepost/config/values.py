@@ -246,6 +246,14 @@ Attempts = Annotated[int | Literal["never"], BeforeValidator(_attempts_or_never)
 Day = Annotated[date, BeforeValidator(_day)]
 
 
+NO_LIMIT = 1 << 30  # what `unlimited` counts to
+
+
+def limit_number(limit: int | str) -> int:
+    """A limit as a number to count to."""
+    return limit if isinstance(limit, int) else NO_LIMIT
+
+
 def limit_value(limit: int | Literal["unlimited"]) -> int | None:
     """The number of a limit, or None for `unlimited`."""
     return None if isinstance(limit, str) else limit

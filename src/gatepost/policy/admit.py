@@ -17,7 +17,7 @@ from enum import StrEnum
 from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
 from gatepost.config.model import Document
 from gatepost.config.senders import AllSenders, parse_sender
-from gatepost.config.values import limit_value, parse_host_name
+from gatepost.config.values import limit_number, limit_value, parse_host_name
 from gatepost.core.address import Address, IPAddress
 from gatepost.core.reply import Refusal
 from gatepost.core.tls import InboundTls
@@ -26,7 +26,6 @@ from gatepost.policy.mailboxes import MailboxTable
 from gatepost.policy.rat import Rat
 from gatepost.policy.tls_in import InboundTlsRule
 
-NO_LIMIT = 1 << 30  # what `unlimited` counts to
 NO_SCORE = "not enabled"  # the log's `SBRS not enabled`
 IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
 
@@ -159,7 +158,7 @@ def compile_listener(document: Document, listener: Listener) -> ListenerRules:
         implicit_tls=listener.tls is ListenerTls.IMPLICIT,
         certificate=listener.certificate,
         banner=listener.banner,
-        max_connections=_number(listener.max_connections),
+        max_connections=limit_number(listener.max_connections),
         max_hops=listener.max_hops,
         timeouts=Timeouts(
             timeouts.command,
@@ -213,7 +212,7 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
         values.update({key: value for key, value in layer if value is not None})
     merged = PolicyParameters.model_construct(None, **values)
     sizes = {
-        key: _number(value)
+        key: limit_number(value)
         for key in ("max_messages_per_connection", "max_recipients_per_message", "max_connections_per_ip")
         if (value := getattr(merged, key)) is not None
     }
@@ -238,10 +237,6 @@ def _tls_rule(document: Document, policy: PolicyParameters) -> InboundTlsRule:
     if addresses is None:
         raise KeyError(policy.tls_mandatory_for)
     return InboundTlsRule(level, MailboxTable.of_texts(addresses.addresses), addresses.name)
-
-
-def _number(limit: int | str) -> int:
-    return limit if isinstance(limit, int) else NO_LIMIT
 
 
 # --- the gates ------------------------------------------------------------------------------------

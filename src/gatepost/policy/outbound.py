@@ -10,10 +10,9 @@ from typing import Any
 from gatepost.config.hosts import parse_route_host
 from gatepost.config.model import Document
 from gatepost.config.outbound import ClientCertificate, DestinationDefault, InsecureNames
+from gatepost.config.values import limit_number
 from gatepost.policy.destinations import DEFAULT_PATH, DestinationEntry, DestinationRule, DestinationTable
 from gatepost.policy.route import Route, Routes
-
-NO_LIMIT = 1 << 30  # what `unlimited` counts to
 
 
 def compile_destinations(document: Document) -> DestinationTable:
@@ -39,15 +38,11 @@ def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path:
         path=path,
         insecure_names=value("insecure_names") is InsecureNames.ALLOW,
         client_certificate=value("client_certificate") is ClientCertificate.OFFER,
-        max_connections=_number(value("max_connections")),
-        max_messages_per_connection=_number(value("max_messages_per_connection")),
+        max_connections=limit_number(value("max_connections")),
+        max_messages_per_connection=limit_number(value("max_messages_per_connection")),
         bounce_profile=value("bounce_profile"),
         preferred_clear_after=clear_after if isinstance(clear_after, int) else None,
     )
-
-
-def _number(limit: int | str) -> int:
-    return limit if isinstance(limit, int) else NO_LIMIT
 
 
 def compile_routes(document: Document) -> Routes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from gatepost.config.values import limit_number
 from gatepost.core.envelope import Recipient
 from gatepost.core.events import BounceDropped, BounceGenerated, Event, MessageQueued
 from gatepost.relay.outcome import Decision, Failure, Outcome, Stage
-from gatepost.relay.services import Services, bound
+from gatepost.relay.services import Services
 from gatepost.store.spool import BodyDamaged, BodyWriter, Progress, StoredMessage
 from gatepost.wire.dsn import Kind, RecipientReport, Report, make_report, returns_full, wants
 
@@ -84,7 +85,7 @@ class Reporter:
         services, runtime = self._services, self._services.runtime
         now = services.clock.now()
         cap = runtime.document.bounces.max_per_hour
-        if not services.limits.count_recipients(REPORTS, 1, bound(cap)):
+        if not services.limits.count_recipients(REPORTS, 1, limit_number(cap)):
             text = f"more than {cap} reports in this hour (bounces.max_per_hour)"
             services.journal.emit(BounceDropped(now, message.mid, text))
             return None

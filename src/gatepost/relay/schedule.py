@@ -21,9 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gatepost.config.values import limit_number
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.outcome import Due
-from gatepost.relay.services import Runtime, Services, bound
+from gatepost.relay.services import Runtime, Services
 from gatepost.store.limits import Kind
 from gatepost.store.spool import RecipientState, StoredMessage
 
@@ -234,7 +235,7 @@ class Scheduler:
         if destination.active + destination.closing < limit and limits.acquire(
             Kind.DESTINATION, destination.domain, limit
         ):
-            total = bound(self._services.runtime.document.delivery.max_connections)
+            total = limit_number(self._services.runtime.document.delivery.max_connections)
             if limits.acquire(Kind.DELIVERY, ALL, total):
                 return True
             limits.release(Kind.DESTINATION, destination.domain)

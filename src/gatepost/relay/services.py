@@ -35,13 +35,6 @@ from gatepost.store.spool import Spool
 
 T = TypeVar("T")
 
-UNLIMITED = 1 << 30  # what `unlimited` counts to
-
-
-def bound(limit: int | str) -> int:
-    """A limit of the configuration as a number."""
-    return limit if isinstance(limit, int) else UNLIMITED
-
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
