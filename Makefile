@@ -5,6 +5,7 @@ PYTEST := $(BIN)/python -m pytest
 HOME_DIR ?= .gatepost
 ROUNDS ?= 5
 SCENARIOS ?= ABCDEFIL
+SECONDS ?= 5
 PEERS ?= gatepost,postfix,postfix-reuse,exim,haraka,opensmtpd
 JOBS ?= 2
 CRASHES ?= 200
@@ -45,9 +46,9 @@ soak: setup-dev ## 30 minutes of load, memory watched (by hand): make soak MINUT
 	@scripts/test-packages
 	GATEPOST_SOAK_MINUTES=$(MINUTES) GATEPOST_SEED=$(SEED) $(PYTEST) -q -s -m soak tests/live
 
-bench: setup ## beside other mail servers; ROUNDS=5 SCENARIOS=ABCDEFIL PEERS=...
+bench: setup ## beside other mail servers; ROUNDS=5 SECONDS=5 SCENARIOS=ABCDEFIL PEERS=...
 	@scripts/bench-packages
-	$(BIN)/python -m bench --rounds $(ROUNDS) --scenarios $(SCENARIOS) --peers $(PEERS)
+	$(BIN)/python -m bench --rounds $(ROUNDS) --seconds $(SECONDS) --scenarios $(SCENARIOS) --peers $(PEERS)
 
 lock: setup-dev ## renew the locks (scripts/lock --upgrade takes newer versions)
 	@scripts/lock
