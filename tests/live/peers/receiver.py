@@ -273,10 +273,14 @@ class _Conversation:
         context = self._receiver.context(self._script)
         context.sni_callback = self._see_name
         self._send(b"220 2.0.0 ready\r\n" + self._script.behind_starttls)
-        secured = context.wrap_socket(self._socket, server_side=True)
+        # Ours to close from this moment, whatever becomes of the handshake.
+        self._socket = secured = context.wrap_socket(
+            self._socket, server_side=True, do_handshake_on_connect=False
+        )
+        secured.do_handshake()
         cipher = secured.cipher() or ("", "", 0)
         certificate = secured.getpeercert(binary_form=True) or b""
-        self._socket, self._buffer = secured, b""
+        self._buffer = b""
         self._tls = TlsSeen(secured.version() or "", cipher[0], certificate, self._sni)
 
     def _see_name(self, _: ssl.SSLObject | ssl.SSLSocket, name: str | None, __: ssl.SSLContext) -> None:
