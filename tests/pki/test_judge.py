@@ -307,7 +307,7 @@ def test_an_unreadable_certificate_behind_the_first_is_only_noted() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 600))
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000))
 def test_damaged_bytes_never_raise_and_never_verify(position: int, value: int, cut: int) -> None:
     leaf = bytearray(GOOD.chain_der[0])
     index = position % len(leaf)
@@ -315,7 +315,7 @@ def test_damaged_bytes_never_raise_and_never_verify(position: int, value: int, c
     leaf[index] = value
     verdict = judge([bytes(leaf), *GOOD.chain_der[1:]])
     assert verdict.ok is not changed
-    assert not judge([bytes(leaf[:cut]), *GOOD.chain_der[1:]]).ok
+    assert not judge([bytes(leaf[: cut % len(leaf)]), *GOOD.chain_der[1:]]).ok
 
 
 @pytest.mark.parametrize("seconds", [-91 * 86400, 91 * 86400, 0, 4e12, -1e9])
