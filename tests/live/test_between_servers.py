@@ -17,7 +17,7 @@ from tests.live.peers.gateway import document
 from tests.live.peers.mail import Mail
 from tests.live.peers.postfix import Postfix
 from tests.live.peers.scene import Scene
-from tests.live.peers.story import about, incoming_of, settled, texts
+from tests.live.peers.story import about, incoming_of, settled
 from tests.live.peers.submit import hand_over, submit
 
 AUTHORITY = TestAuthority("Example CA")
