@@ -169,6 +169,23 @@ def test_a_quiet_counter_gives_way_in_a_full_bucket(
     assert not table.count_recipients(str(WAYS - 1), 1, 1)
 
 
+def test_places_taken_while_we_looked_are_seen(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker fills the key between our look and our step."""
+    ours, other = attach(0), attach(1)
+    assert ours.acquire(Kind.DELIVERY, "k", 10)
+    looks = ours._total
+
+    def look_late(slot: int) -> int:
+        seen = looks(slot)
+        while other.acquire(Kind.DELIVERY, "k", 10):
+            pass
+        return seen
+
+    monkeypatch.setattr(ours, "_total", look_late)
+    assert not ours.acquire(Kind.DELIVERY, "k", 10)
+    assert other.in_use(Kind.DELIVERY, "k") == 10
+
+
 CONTENDER = """
 import sys
 from gatepost.store.limits import Kind, LimitTable

@@ -72,6 +72,7 @@ class Worker:
         self._home = Home(assignment.home)
         runtime = await self._loop.run_in_executor(None, build_runtime, assignment.payload)
         self._journal = self._open_journal(runtime)
+        self._reactor = Reactor(self._loop)
         spool = await Spool.open(
             self._home.spool,
             assignment.shards,
@@ -79,11 +80,11 @@ class Worker:
             boot=assignment.boot,
             now=time.monotonic,
             on_problem=self._spool_problem,
+            activity=lambda: self._reactor.activity,
         )
         self._spool = spool
         left_over = not_yet_logged(self._home.logs, self._home.event_log.name, spool.left_over_events())
         self._journal.replay(left_over)
-        self._reactor = Reactor(self._loop)
         self._services = Services(
             clock=self._clock,
             journal=self._journal,

@@ -47,7 +47,7 @@ UNSENT_LOW = 16 * 1024  # … until it is below this
 HANDSHAKE_SECONDS = 30.0
 EARLY_RECORDS = 4096  # more than fit into what is fed during a handshake
 CLOSE_FLUSH_SECONDS = 5.0  # for the last octets of ours, when no deadline is nearer
-CLOSE_WAIT_SECONDS = 1.0  # for the peer's close_notify
+CLOSE_WAIT_SECONDS = 1.0  # for the peer's close_notify; like every deadline, looked at once a second
 
 NO_CLOSE_NOTIFY = "connection closed without a TLS close_notify"
 _CLOSED = "connection closed"
@@ -193,7 +193,7 @@ class Stream:
             self.deadline = saved
 
     async def close(self, last: bytes = b"") -> None:
-        """End the connection in order: send what is unsent, close_notify, and await the peer's for 1 s at most.
+        """End the connection in order: send what is unsent, close_notify, and await the peer's for a second.
 
         `last` is sent before that, under TLS in one piece with the close_notify.
 
@@ -232,7 +232,9 @@ class Stream:
     # --- reading -----------------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
-        scratch = self._reactor.scratch
+        reactor = self._reactor
+        reactor.activity += 1
+        scratch = reactor.scratch
         try:
             size = self._sock.recv_into(scratch, READ_SIZE - len(self._incoming))
         except (BlockingIOError, InterruptedError):
@@ -367,11 +369,8 @@ class Stream:
         await self._discard_until_end()
 
     async def _discard_until_end(self) -> None:
-        timer = self._loop.call_later(CLOSE_WAIT_SECONDS, self._end_reading, True)
-        try:
-            while not self._end:
-                self._incoming = b""
-                self._resume()
-                await self._wait_readable()
-        finally:
-            timer.cancel()
+        self.deadline = min(self.deadline, self._loop.time() + CLOSE_WAIT_SECONDS)
+        while not self._end:
+            self._incoming = b""
+            self._resume()
+            await self._wait_readable()

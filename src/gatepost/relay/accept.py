@@ -47,6 +47,7 @@ from gatepost.relay.arrival import (
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
+from gatepost.wire.server_replies import greeting
 from gatepost.wire.smtp_server import (
     Abuse,
     Hello,
@@ -215,7 +216,7 @@ class Session:
         if admission.refusal is not None:
             self._patience = REFUSED_GRACE
             return admission.refusal.reply()
-        return Reply(220, "", (f"{self.rules.hostname} {admission.banner}",))
+        return greeting(self.rules.hostname, admission.banner)
 
     # --- the conversation ----------------------------------------------------------------------
 

@@ -139,10 +139,12 @@ class LimitTable:
         own = self._own(self._counts)
         slot = self._held.get((kind, key), -1)
         if slot >= 0 and self._total(slot) + self._workers <= limit:
-            # A slot with a count of ours stays this key's, only we write our column, and even if every worker
-            # took one place at this moment the limit would hold: no lock.
+            # A slot with a count of ours stays this key's and only we write our column: no lock while there is room
+            # for everybody. The others may have filled it since we looked, so we look again, and step back if so.
             own[slot] += 1
-            return True
+            if self._total(slot) <= limit:
+                return True
+            own[slot] -= 1
         digest = _digest(kind, key)
         bucket = _bucket(digest, CLAIM_BUCKETS)
         self._lock(bucket)

@@ -6,6 +6,8 @@ RFC 3207 §4 (530), RFC 2920 §3.1 (554 to DATA without recipients).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gatepost.core.reply import Reply
 from gatepost.wire.server_commands import Effect
 
@@ -31,6 +33,19 @@ HTTP = Reply(500, "5.5.1", ("This is SMTP, closing connection",))
 FIXED = {Effect.NOOP: OK, Effect.HELP: HELP, Effect.VERIFY: VERIFY}
 
 
+@lru_cache(maxsize=64)  # a reply remembers its octets: each is encoded once
+def greeting(hostname: str, banner: str) -> Reply:
+    """The first line of a connection that may speak."""
+    return Reply(220, "", (f"{hostname} {banner}",))
+
+
+@lru_cache(maxsize=64)
+def hello(answer: Reply, max_size: int, *, starttls: bool) -> Reply:
+    """The answer to EHLO: the session's own, with what is offered behind it."""
+    return Reply(answer.code, "", (*answer.lines, *extensions(max_size, starttls=starttls)))
+
+
+@lru_cache(maxsize=64)
 def closing(hostname: str) -> Reply:
     """The answer to QUIT."""
     return Reply(221, "2.0.0", (f"{hostname} closing connection",))

@@ -178,8 +178,7 @@ class ServerEngine:
             return  # the peer went too far in the meantime, and was told
         if type(event) is Hello and event.extended and reply.positive:
             starttls = self.starttls_offered and not self.tls_active
-            offered = replies.extensions(self._settings.max_message_size, starttls=starttls)
-            reply = Reply(reply.code, "", (*reply.lines, *offered))
+            reply = replies.hello(reply, self._settings.max_message_size, starttls=starttls)
         self._say(reply)
         if reply.code == 421:
             self._close()

@@ -9,8 +9,8 @@ How it works
     A spool is a few shards, folders `spool/<n>/` that are independent of the number of workers. A worker owns
     its shards by a lock, and each shard has one SQLite database with exactly one connection, owned by one writer
     thread (`writer.py`). The loop packs a change and queues it; the writer commits the changes of all sessions
-    together, with one flush, and tells the loop with one call. While several sessions wait, or came just
-    before, it gathers for half a millisecond; one that comes to a quiet spool does not wait. Changes that nobody waits for ride along, 100 ms later at most.
+    together, with one flush, and tells the loop with one call. It does so when the loop is at rest, or has been busy
+    for 4 ms (`gathering.py`). Changes that nobody waits for ride along, 100 ms later at most.
 
     A body of up to 64 KiB is a part of its row. A larger one is streamed to `body/<mid>` by the body thread
     (`bodies.py`) while it comes in. The order never changes: write the body, flush it, flush its directory (once for all

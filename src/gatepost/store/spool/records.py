@@ -124,7 +124,7 @@ class SpoolSettings:
     """
 
     small_body: int = 64 << 10  # up to here a body is kept in its row
-    gather: float = 0.0005
+    gather: float = 0.004  # the longest that a change waits for others while the loop is busy
     lazy_delay: float = 0.1
     batch_changes: int = 256
     batch_bytes: int = 4 * MIB

@@ -219,6 +219,7 @@ class Shard:
 
     def enqueue(self, pending: Pending) -> None:
         self.writer.push(pending)
+        self.writer.ring()
 
     def refuse(self, pending: Pending, error: Exception) -> None:
         self._post(self.refused, [pending], error)

@@ -16,6 +16,7 @@ from pathlib import Path
 from gatepost.core.errors import OperatorError
 from gatepost.store.spool.bodies import BodyThread, BodyWriter
 from gatepost.store.spool.files import Files
+from gatepost.store.spool.gathering import Gatherer
 from gatepost.store.spool.readers import (
     BodyReader,
     FreshBodies,
@@ -72,9 +73,10 @@ class Spool:
     """The shards of one worker. Made by `open`; ends with `close`, or with the process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, root: Path, settings: SpoolSettings, files: Files,
-                 on_problem: Problem) -> None:  # fmt: skip
+                 on_problem: Problem, activity: Callable[[], int]) -> None:  # fmt: skip
         self._loop = loop
         self._settings = settings
+        self._gatherer = Gatherer(loop, settings.gather, activity)
         self._on_problem = on_problem
         self._space = Space(files, root, settings)
         self._bodies = BodyThread(files, self._space, self._post, self._body_thread_died)
@@ -98,10 +100,12 @@ class Spool:
         now: Callable[[], float],
         on_problem: Problem,
         files: Files | None = None,
+        activity: Callable[[], int] = lambda: 0,
     ) -> Spool:
         """Take the shards' locks, bring them up to date, and recover what they hold.
 
         `boot` names this start of the supervisor; `now` is a monotonic clock in seconds for the sampling of free space.
+        `activity` grows with all that comes in on the loop's connections (see `gathering`).
         `on_problem(shard, reason, mid)` is called in the loop for what an administrator must see, `mid` 0 meaning the shard.
         A damaged shard is set aside (see `set_aside`) as long as another can be opened. Raises OperatorError.
         """
@@ -116,7 +120,7 @@ class Spool:
             return_exceptions=True,
         )
         opened = [outcome for outcome in outcomes if isinstance(outcome, OpenShard)]
-        spool = cls(loop, root, settings, files, on_problem)
+        spool = cls(loop, root, settings, files, on_problem, activity)
         spool._space.clock = now
         spool._judge_outcomes(shard_numbers, outcomes, opened)
         spool._start(opened)
@@ -205,6 +209,8 @@ class Spool:
             body.finish(pending)
         else:
             shard.writer.push(pending)
+            if pending.urgent:
+                self._gatherer.add(shard.writer)
         return future
 
     def room_for(self, size: int) -> bool:

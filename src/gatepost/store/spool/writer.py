@@ -1,6 +1,6 @@
 """The writer thread of a shard: it owns the connection, and makes the changes of all sessions durable together.
 
-One turn: wait for work, gather a little when several sessions wait, take what is there, commit it in one
+One turn: wait until the loop rings (`gathering.py`) or lazy work is due, take what is there, commit it in one
 transaction (`transaction.py`), tell the loop with one call.
 
 Errors: a full disk rolls the transaction back; who waits is refused, delivery marks are kept and tried again. Any other
@@ -51,8 +51,7 @@ class Reports(Protocol):
     def died(self, error: BaseException) -> None: ...
 
 
-BUSY = 0.004  # seconds: who comes so soon after a commit is not alone, and is gathered with those behind
-_AWAKE, _DOZING, _ASLEEP = range(3)  # dozing: only something urgent may ring; asleep: anything may
+_AWAKE, _DOZING, _ASLEEP = range(3)  # dozing: only `ring` wakes; asleep: anything does
 
 
 class Writer:
@@ -78,7 +77,7 @@ class Writer:
         self._mutex = threading.Lock()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._queue: deque[Pending] = deque()
-        self._urgent = 0  # how many of `_queue`
+        self._rung = False  # what is in `_queue` shall not wait any longer
         self._state = _AWAKE
         self._stopping = False
         self._reads: deque[tuple[int, Callable[[object], None]]] = deque()
@@ -88,8 +87,6 @@ class Writer:
             settings.batch_changes
         )  # in one batch; few after a full disk, so that a little room is enough
         self._in_hand: list[Pending] = []  # taken and not reported yet
-        self._last_urgent = 0
-        self._committed_at = 0.0
         self._log = WriteAheadLog(connection, settings, self.fail)
         self.failed = ""
         self.figures = WriterFigures()
@@ -104,16 +101,21 @@ class Writer:
         return self._log
 
     def push(self, pending: Pending) -> None:
-        """Queue a change; the result comes by `Reports`."""
+        """Queue a change; the result comes by `Reports`. An urgent one waits for `ring`, another for its time."""
         with self._mutex:
             self._queue.append(pending)
-            if pending.urgent:
-                self._urgent += 1
-                ring = self._state != _AWAKE
-            else:
-                ring = self._state == _ASLEEP
+            ring = not pending.urgent and self._state == _ASLEEP
             if ring:
                 self._state = _AWAKE
+        if ring:
+            self._bell.put(None)
+
+    def ring(self) -> None:
+        """Commit what was pushed so far, now."""
+        with self._mutex:
+            self._rung = True
+            ring = self._state != _AWAKE
+            self._state = _AWAKE
         if ring:
             self._bell.put(None)
 
@@ -200,16 +202,11 @@ class Writer:
             except Empty:
                 if state == _ASLEEP and not self._queue:
                     self._idle()
-        several = self._urgent > 1 or (
-            self._urgent and (self._last_urgent > 1 or now - self._committed_at < BUSY)
-        )
-        if several and self._urgent < self._settings.batch_changes // 4:
-            time.sleep(self._settings.gather)
         return True
 
     def _sleep_for(self, now: float) -> tuple[float | None, int]:
         """How long the thread may sleep, and how deeply (under the mutex)."""
-        if self._urgent or self._reads:
+        if self._rung or self._reads:
             return 0.0, _AWAKE
         due = []
         if self._queue:
@@ -226,19 +223,16 @@ class Writer:
         """The next batch, in the order of submission, bounded in changes and octets."""
         half = self._most // 2
         batch, self._kept = self._kept[:half], self._kept[half:]
-        urgent = 0
         room = self._settings.batch_bytes
         with self._mutex:
             queue = self._queue
             while queue and len(batch) < self._most and room > 0:
                 pending = queue.popleft()
-                urgent += pending.urgent
                 if pending.row and not pending.in_file:
                     room -= len(pending.row[4])  # type: ignore[arg-type]
                 batch.append(pending)
-            self._urgent -= urgent
+            self._rung = self._rung and bool(queue)
             self._state = _AWAKE
-        self._last_urgent = urgent
         return batch
 
     def _commit(self, batch: list[Pending]) -> None:
@@ -257,7 +251,6 @@ class Writer:
             self.fail(f"a commit failed: {error}")
             self._refuse(batch, SpoolFailed(self.failed))
             return
-        self._committed_at = time.monotonic()
         self._most = min(self._most * 2, self._settings.batch_changes)
         self._post(self._reports.committed, batch, self._database.sequence)
         if removed:
