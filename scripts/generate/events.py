@@ -7,13 +7,13 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from gatepost.core import events
+from gatepost.core import certificate_events, events
 from gatepost.core.events import Event
 from gatepost.track.mail_log import MailLogFormat
 
 HEAD = """# Events
 
-Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`). `logs/events.jsonl` has them as JSON lines,
+Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`). `logs/events.jsonl` has them as JSON lines,
 `{"event":"MessageQueued","at":1700000000.0,"mid":7}`; `logs/mail_logs` has the classic lines that are shown here with sample values.
 `at`, in seconds since the epoch, UTC, is a field of all. A line's level is Info unless another is named. Made by `scripts/docs`.
 """
@@ -21,6 +21,26 @@ Every act that the gateway logs is one typed event (`src/gatepost/core/events.py
 AT = 1_694_006_000.0
 SAMPLES: dict[str, Any] = {
     "at": AT,
+    "again": 1_694_009_600.0,
+    "days": 5,
+    "fingerprint": "5f2c" * 16,
+    "handshakes": 12,
+    "how": "automatic",
+    "issuer": "CN=Example CA",
+    "listener": "IncomingMail",
+    "listeners": 2,
+    "name": "gw",
+    "not_after": 1_694_438_000.0,
+    "recipients": 1,
+    "revoked": 3,
+    "served": "",
+    "severity": "warning",
+    "sni": "mx.example.net",
+    "to": 6,
+    "url": "https://crl.example/list.crl",
+    "version": 7,
+    "wanted": "5f2c" * 16,
+    "what": "certificate",
     "action": "ACCEPT",
     "about": 6,
     "address": "192.0.2.7",
@@ -68,8 +88,6 @@ SAMPLES: dict[str, Any] = {
     "traceback": "ValueError: sample",
     "verification": "yes: partner.example",
     "verified": "yes",
-    "version": 7,
-    "wanted": "required-verify",
     "where": "session ICID 5",
 }
 
@@ -84,16 +102,17 @@ def sample(kind: type[Event]) -> Event:
 
 
 def sections() -> list[tuple[str, list[type[Event]]]]:
-    """The events in the order of their file, under the headings that it has."""
-    source = inspect.getsource(events)
-    found: list[tuple[int, str, str]] = [(m.start(), "section", m[1]) for m in _SECTION.finditer(source)]
-    found += [(m.start(), "event", m[1]) for m in _CLASS.finditer(source)]
+    """The events in the order of their files, under the headings that they have."""
     result: list[tuple[str, list[type[Event]]]] = []
-    for _, what, name in sorted(found):
-        if what == "section":
-            result.append((name, []))
-        else:
-            result[-1][1].append(getattr(events, name))
+    for module in (events, certificate_events):
+        source = inspect.getsource(module)
+        found: list[tuple[int, str, str]] = [(m.start(), "section", m[1]) for m in _SECTION.finditer(source)]
+        found += [(m.start(), "event", m[1]) for m in _CLASS.finditer(source)]
+        for _, what, name in sorted(found):
+            if what == "section":
+                result.append((name, []))
+            else:
+                result[-1][1].append(getattr(module, name))
     return result
 
 

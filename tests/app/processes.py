@@ -105,7 +105,7 @@ class TrivialWorker:
                     "uid": os.getuid(),
                     "shards": self.assignment.shards,
                     "capabilities": capabilities(),
-                    "keys": sorted(n for n, p in self.payload["profiles"].items() if p.get("key_pem")),
+                    "keys": sorted(n for n, p in self.payload["profiles"].items() if p.get("keys")),
                     "version": self.payload["version"],
                     "heard": self.heard_of,
                     "session": os.getsid(0),

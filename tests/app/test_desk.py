@@ -214,7 +214,7 @@ class Recorder:
 
 def activate(store: Callable[[], None]) -> list[str]:
     recorder = Recorder()
-    gateway = RemoteGateway(recorder, lambda _event: None)  # type: ignore[arg-type]
+    gateway = RemoteGateway(recorder, lambda _event: None, lambda: None)  # type: ignore[arg-type]
 
     def go() -> Coroutine[Any, Any, None]:
         return gateway.activate({"version": 2}, store)

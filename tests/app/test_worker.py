@@ -52,7 +52,7 @@ def payload(version: int, **sections: Any) -> dict[str, Any]:
     return {
         "version": version,
         "document": to_plain(load_plain({**DOCUMENT, "dns": {"reverse": False}, **sections})),
-        "profiles": {"gw": {"certificate_pem": own.chain_pem.decode(), "key_pem": own.key_pem.decode()}},
+        "profiles": {"gw": {"chains": [own.chain_pem.decode()], "keys": [own.key_pem.decode()]}},
         "authorities": {"system": False, "custom_pem": ""},
     }
 
@@ -196,7 +196,7 @@ def test_a_certificate_that_does_not_load_is_refused_before_the_switch(tmp_path:
     async def main() -> None:
         async with driven(tmp_path) as it:
             broken = payload(2)
-            broken["profiles"]["gw"]["certificate_pem"] = "no certificate"
+            broken["profiles"]["gw"]["chains"] = ["no certificate"]
             with pytest.raises(OperatorError, match="TLS context"):
                 await it.worker.prepare(broken, (it.listener,))
             assert (await it.talk("EHLO a.example"))[-1].startswith("250")

@@ -180,7 +180,7 @@ class Gateway:
     def _compile(self) -> Runtime:
         self._version += 1
         own = own_certificate()
-        profile = {"certificate_pem": own.chain_pem.decode(), "key_pem": own.key_pem.decode()}
+        profile = {"chains": [own.chain_pem.decode()], "keys": [own.key_pem.decode()]}
         authorities = {"system": False, "custom_pem": authority().root_pem.decode()}
         document = to_plain(load_plain(self._document))
         return build_runtime(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.fakes.ca import Issued, TestAuthority, make_key, self_signed
 
 from gatepost.pki.errors import PkiError
-from gatepost.pki.keys import SecretBytes, key_pem
-from gatepost.pki.profile import Origin, Profile, make_profile, profile_key
+from gatepost.pki.keys import KeyKind, SecretBytes, generate, key_pem
+from gatepost.pki.profile import Origin, Pair, Profile, make_profile, profile_key
+from gatepost.pki.selfsigned import SubjectFields, make_csr
 
 ISSUED = TestAuthority().intermediate().issue(["mx.example"])
 
@@ -87,5 +89,39 @@ def test_a_damaged_document_is_said(change: dict[str, object]) -> None:
 
 
 def test_a_given_key_wins() -> None:
-    other = SecretBytes(b"other")
+    other = key_pem(make_key())
     assert Profile.from_document(profile().document(), other).private_key_pem() == other
+
+
+def two_pairs_and_a_waiting_key() -> Profile:
+    other = TestAuthority().issue(["mx.example"], key=make_key("rsa2048"))
+    waiting = generate(KeyKind.P256)
+    return replace(
+        profile(),
+        csr=make_csr(SubjectFields("mx.example"), (), waiting),
+        beside=Pair(other.chain_der[0], other.chain_der[1:], key_pem(other.key), Origin.SIGNED, 6.0),
+        next_key=key_pem(waiting),
+    )
+
+
+def test_two_certificates_and_a_waiting_key_come_back_in_their_places() -> None:
+    made = two_pairs_and_a_waiting_key()
+    made.require_keys()
+    assert Profile.from_document(json.loads(json.dumps(made.with_key_document()))) == made
+    assert Profile.from_document(json.loads(json.dumps(made.document())), made.secret()) == made
+    assert [pair.created for pair in made.pairs] == [5.0, 6.0]
+    assert len(made.chains_pem) == 2
+
+
+def test_keys_in_the_wrong_places_are_found() -> None:
+    made = two_pairs_and_a_waiting_key()
+    assert made.beside is not None
+    for wrong in (
+        replace(made, key=made.beside.key),
+        replace(made, beside=replace(made.beside, key=made.key)),
+        replace(made, next_key=made.key),
+    ):
+        with pytest.raises(PkiError, match="does not belong"):
+            wrong.require_keys()
+    with pytest.raises(PkiError, match="has 1 private keys, not 3"):
+        Profile.from_document(made.document(), made.key)

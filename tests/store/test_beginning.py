@@ -87,5 +87,5 @@ def test_the_defaults_are_a_sound_configuration_with_a_certificate_of_their_own(
     assert used_profiles(version.content.document) == {"Demo"}
     payload = open_payload(version_payload(store, version), key, {"Demo"})
     demo = payload["profiles"]["Demo"]
-    assert "BEGIN CERTIFICATE" in demo["certificate_pem"]
-    assert "PRIVATE KEY" in demo["key_pem"]
+    assert "BEGIN CERTIFICATE" in demo["chains"][0]
+    assert "PRIVATE KEY" in demo["keys"][0]

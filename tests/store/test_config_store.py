@@ -157,6 +157,10 @@ def test_a_commit_is_flushed(store: ConfigStore) -> None:
     assert store._db.pragma("journal_mode") == "wal"
 
 
+def pem(text: str) -> bytes:
+    return f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n".encode()
+
+
 def payload_store(store: ConfigStore) -> ConfigStore:
     document = {
         "listeners": [{"certificate": "gw"}, {"certificate": "Demo"}],
@@ -164,7 +168,7 @@ def payload_store(store: ConfigStore) -> ConfigStore:
         "destination_controls": {"global": {"certificate": "client"}},
         "certificate_authorities": {"system": False, "custom": True},
     }
-    profiles = {name: add(store, name, name.encode()) for name in ("gw", "Demo", "web", "client")}
+    profiles = {name: add(store, name, pem(name)) for name in ("gw", "Demo", "web", "client")}
     store.commit(0, Content(document, profiles, "AUTHORITIES"), "a", "c", 1.0)
     return store
 
@@ -174,8 +178,13 @@ def test_a_worker_gets_the_keys_that_mail_uses_and_no_envelope(store: ConfigStor
     assert latest is not None
     sealed = version_payload(store, latest)
     opened = open_payload(sealed, KEY, used_profiles(sealed["document"]))
-    keys = {name: profile.get("key_pem") for name, profile in opened["profiles"].items()}
-    assert keys == {"gw": "gw", "Demo": "Demo", "client": "client", "web": None}
+    keys = {name: profile.get("keys") for name, profile in opened["profiles"].items()}
+    assert keys == {
+        "gw": [pem("gw").decode()],
+        "Demo": [pem("Demo").decode()],
+        "client": [pem("client").decode()],
+        "web": None,
+    }
     assert all("sealed" not in profile for profile in opened["profiles"].values())
     assert opened["authorities"] == {"system": False, "custom_pem": "AUTHORITIES"}
     assert (opened["version"], opened["author"], opened["comment"]) == (1, "a", "c")

@@ -16,7 +16,8 @@ from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
 from gatepost.core.openssl_errors import classic_error
 from gatepost.track.log_files import LogFile
-from gatepost.track.mail_log import MailLogFormat, MailLogSink, safe
+from gatepost.track.log_text import safe
+from gatepost.track.mail_log import MailLogFormat, MailLogSink
 
 AT = float(timegm((2023, 9, 6, 13, 13, 16)))
 HEAD = "Wed Sep  6 13:13:16 2023 "

@@ -17,12 +17,13 @@ import socket
 import struct
 import traceback
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gatepost.app.channel import Channel
+from gatepost.app.desk_jobs import LoggedAlerts, Tools, make_jobs
 from gatepost.app.hardening import (
     become_background,
     die_with_parent,
@@ -30,6 +31,7 @@ from gatepost.app.hardening import (
     protect_memory,
     raise_file_limit,
 )
+from gatepost.app.jobs import Job, Jobs
 from gatepost.control.ports import Caller, Gateway, Operations, WorkerAnswer
 from gatepost.control.protocol import (
     LENGTH,
@@ -56,10 +58,13 @@ IDLE_SECONDS = 600.0
 GONE = 1
 
 BuildOperations = Callable[[Home, ConfigStore, Keeper, Gateway, Clock], Operations]
+MakeJobs = Callable[[Tools], Iterable[Job]]
 _CREDENTIALS = struct.Struct("3i")
 
 
-def run_desk(channel: int, descriptors: int, parent: int, build: BuildOperations) -> int:
+def run_desk(
+    channel: int, descriptors: int, parent: int, build: BuildOperations, make_jobs: MakeJobs = make_jobs
+) -> int:
     """Be the desk until told to stop. The numbers are inherited descriptors; returns the exit code."""
     die_with_parent(parent)
     protect_memory()
@@ -67,7 +72,7 @@ def run_desk(channel: int, descriptors: int, parent: int, build: BuildOperations
     become_background()
     os.umask(0o027)
     os.close(descriptors)  # the desk is passed none
-    return asyncio.run(DeskRole(socket.socket(fileno=channel), build).run())
+    return asyncio.run(DeskRole(socket.socket(fileno=channel), build, make_jobs).run())
 
 
 class RemoteKeeper:
@@ -88,9 +93,10 @@ class RemoteKeeper:
 class RemoteGateway:
     """The running gateway, behind the channel (`control.ports.Gateway`)."""
 
-    def __init__(self, channel: Channel, emit: Emit) -> None:
+    def __init__(self, channel: Channel, emit: Emit, activated: Callable[[], None]) -> None:
         self._channel = channel
         self._emit = emit
+        self._activated = activated
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         await self._channel.request("prepare", {"payload": payload})
@@ -100,6 +106,7 @@ class RemoteGateway:
             await self._channel.request("abandon", {})
             raise
         await self._channel.request("switch", {})
+        self._activated()
 
     async def ask_workers(
         self, kind: str, args: Mapping[str, Any], worker: int | None = None, /
@@ -118,9 +125,11 @@ class RemoteGateway:
 class DeskRole:
     """The desk's process: channel, store, operations, control socket."""
 
-    def __init__(self, channel: socket.socket, build: BuildOperations) -> None:
+    def __init__(self, channel: socket.socket, build: BuildOperations, make_jobs: MakeJobs) -> None:
         self._end = channel
         self._build = build
+        self._make_jobs = make_jobs
+        self._jobs: Jobs | None = None
         self._clock = SystemClock()
         self._log: ProcessLog | None = None
         self._store: ConfigStore | None = None
@@ -141,6 +150,8 @@ class DeskRole:
             await self._done.wait()
             self._stopping = True
             gone.cancel()
+        if self._jobs is not None:
+            await self._jobs.close()
         if self._server is not None:
             await self._server.close()
         if self._store is not None:
@@ -167,11 +178,21 @@ class DeskRole:
         drop_child_capabilities(home)
         log = self._log = ProcessLog(home, self._clock)
         store = self._store = ConfigStore.open(home.config_db)
-        gateway = RemoteGateway(self._channel, log.emit)
+        gateway = RemoteGateway(self._channel, log.emit, self._activated)
         await self._take_up(store, gateway, active)
-        operations = self._build(home, store, RemoteKeeper(self._channel), gateway, self._clock)
+        keeper = RemoteKeeper(self._channel)
+        operations = self._build(home, store, keeper, gateway, self._clock)
         self._server = ControlServer(home, operations, self._bug)
         await self._server.open()
+        alerts = LoggedAlerts(gateway.emit, self._clock)
+        tools = Tools(home, store, keeper, gateway, operations, self._clock, alerts)
+        self._jobs = Jobs(self._make_jobs(tools), self._bug)
+        self._jobs.start()
+
+    def _activated(self) -> None:
+        """Another configuration is in force: every job looks again at what is due."""
+        if self._jobs is not None:
+            self._jobs.wake()
 
     async def _take_up(self, store: ConfigStore, gateway: Gateway, active: int) -> None:
         """Activate a version that was stored when the desk before us died, just before the switch."""

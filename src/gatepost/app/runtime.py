@@ -76,9 +76,12 @@ def _build(document: Document, payload: Mapping[str, Any]) -> Runtime:
 def _identities(profiles: Mapping[str, Any]) -> dict[str, tuple[Identity, ...]]:
     """The certificates whose keys this worker was given."""
     return {
-        name: (Identity(profile["certificate_pem"].encode(), profile["key_pem"].encode()),)
+        name: tuple(
+            Identity(chain.encode(), key.encode())
+            for chain, key in zip(profile["chains"], profile["keys"], strict=True)
+        )
         for name, profile in profiles.items()
-        if profile.get("key_pem")
+        if profile.get("keys")
     }
 
 

@@ -138,7 +138,7 @@ async def keep_profile(store: ConfigStore, keeper: Keeper, profile: Profile, clo
         profile.name,
         profile.certificate_pem,
         profile.document(),
-        profile.private_key_pem().reveal(),
+        profile.secret().reveal(),
         clock.now,
     )
 

@@ -27,6 +27,11 @@ class Caller:
     def local(cls, uid: int) -> Caller:
         return cls(f"local:{uid}", uid)
 
+    @classmethod
+    def gateway(cls) -> Caller:
+        """The gateway itself: what it does unasked stands under its own name in versions and audit."""
+        return cls("gatepost", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerAnswer:

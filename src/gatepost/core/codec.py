@@ -15,14 +15,14 @@ from typing import Any
 
 import orjson
 
-from gatepost.core import events as event_types
-from gatepost.core.events import Event
+from gatepost.core import certificate_events, events
+from gatepost.core.event import Event
 
 
 @cache
 def _registry() -> dict[str, tuple[type[Event], frozenset[str]]]:
     known = {}
-    for value in vars(event_types).values():
+    for value in (*vars(events).values(), *vars(certificate_events).values()):
         if isinstance(value, type) and issubclass(value, Event) and value is not Event:
             known[value.__name__] = (value, frozenset(f.name for f in fields(value)))
     return known

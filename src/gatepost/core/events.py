@@ -3,24 +3,16 @@
 Events are the source of the mail log, the JSON log and all that is counted later; a text line is one
 rendering of an event, never its source (`reference/mail-log`, R33). They are plain slots dataclasses because
 a message makes about ten of them. `at` is seconds since the epoch, UTC. Text that came from
-outside is kept raw here and escaped where it is rendered.
+outside is kept raw here and escaped where it is rendered. Those of a certificate's life are in `certificate_events`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-Level = Literal["Critical", "Warning", "Info", "Debug", "Trace"]
-
-
-@dataclass(slots=True)
-class Event:
-    """The base of all events; subclasses are named for what happened."""
-
-    at: float
-    level: ClassVar[Level] = "Info"
-
+from gatepost.core.event import Event as Event
+from gatepost.core.event import Level as Level
 
 # --- an incoming connection ---------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gatepost.core.events import Event
@@ -18,6 +19,25 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back, for timeouts and rates."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something an administrator must learn. `key` names the trouble, so that the same one can be told apart.
+
+    `severity` is `critical`, `warning` or `information` (config `alerts`); `text` has several lines and no secrets.
+    """
+
+    key: str
+    severity: str
+    subject: str
+    text: str
+
+
+class AlertPort(Protocol):
+    """Takes alerts. Never fails; who is told, and how, is decided behind it."""
+
+    async def tell(self, alert: Alert, /) -> None: ...
 
 
 class Emit(Protocol):

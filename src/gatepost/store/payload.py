@@ -1,11 +1,13 @@
 """What a process needs to run one version of the configuration, as one JSON value.
 
     {"version": 7, "author": "local:0", "comment": "", "document": {…},
-     "profiles": {"gw": {"certificate_pem": "…", "revision": 12, "sealed": "base64", "key_pem": "…"}},
+     "profiles": {"gw": {"chains": ["…"], "revision": 12, "sealed": "base64", "keys": ["…"]}},
      "authorities": {"system": true, "custom_pem": "…"}}
 
 The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
-that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `key_pem` is there.
+that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `keys` is there. `chains` are the served
+certificates, PEM, leaf first, one or two of different key types; `keys` belong to them in the same order. A key that only
+waits for its certificate is not among them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gatepost.store.config_store import ConfigStore, Content, Version
+from gatepost.pki.errors import PkiError
+from gatepost.pki.keys import SecretBytes
+from gatepost.pki.profile import Profile, split_keys
+from gatepost.store.config_store import ConfigStore, Content, StoredProfile, Version
 from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
 
 Payload = dict[str, Any]
@@ -28,7 +33,7 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
         if profile is None:
             raise LookupError(f"profile {name!r} has no revision {revision}")
         profiles[name] = {
-            "certificate_pem": profile.chain,
+            "chains": _chains(profile),
             "revision": revision,
             "sealed": b64encode(profile.sealed).decode("ascii"),
         }
@@ -46,6 +51,14 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
     }
 
 
+def _chains(profile: StoredProfile) -> list[str]:
+    """What the profile serves. A record that cannot be read is left to the checks of a commit; its chain still stands."""
+    try:
+        return list(Profile.from_document(profile.record).chains_pem)
+    except PkiError:
+        return [profile.chain]
+
+
 def version_payload(store: ConfigStore, version: Version) -> Payload:
     """The payload of a committed version."""
     return sealed_payload(store, version.content, version.number, version.author, version.comment)
@@ -59,7 +72,8 @@ def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> P
     profiles: dict[str, Any] = {}
     broken = []
     for name, profile in payload["profiles"].items():
-        profiles[name] = {"certificate_pem": profile["certificate_pem"]}
+        chains = profile["chains"]
+        profiles[name] = {"chains": chains}
         sealed = b64decode(profile.get("sealed", ""))
         if name not in wanted or not sealed:
             continue
@@ -68,7 +82,8 @@ def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> P
         except SealBroken:
             broken.append(name)
         else:
-            profiles[name]["key_pem"] = secret.decode("ascii")
+            served = split_keys(SecretBytes(secret))[: len(chains)]
+            profiles[name]["keys"] = [one.reveal().decode("ascii") for one in served]
     if broken:
         raise master_key_lost("the master key is not the one that sealed this configuration", sorted(broken))
     return {**payload, "profiles": profiles}

@@ -16,36 +16,11 @@ from typing import Any
 
 from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
+from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
+from gatepost.track.log_text import printable, quoted, safe
 
-MAX_TEXT = 2_000
 LEVELS: tuple[Level, ...] = ("Critical", "Warning", "Info", "Debug", "Trace")
-
-
-def safe(text: str) -> str:
-    """`text` for the middle of a line: what cannot be printed becomes `\\x…` or `\\u…`, and it is cut when over-long."""
-    if len(text) > MAX_TEXT:
-        text = text[:MAX_TEXT] + "..."
-    return text if text.isprintable() else _printable(text)
-
-
-def quoted(text: str, quote: str = "'") -> str:
-    """`text` in quotes, which it cannot leave."""
-    text = safe(text)
-    return f"{quote}{_backslashed(text, quote) if quote in text else text}{quote}"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _backslashed(text: str, quote: str) -> str:
-    return text.replace(quote, "\\" + quote)
 
 
 def _texts(texts: Sequence[str]) -> str:
@@ -54,8 +29,6 @@ def _texts(texts: Sequence[str]) -> str:
 
 
 # --- the table: one function a type, giving the line's text, or several texts -----------------------------
-
-Row = str | tuple[str, ...]
 
 
 def _connection_opened(e: ev.ConnectionOpened) -> Row:
@@ -219,6 +192,7 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     ev.InternalError: _internal_error,
     ev.Warned: lambda e: safe(e.text),
     ev.Noted: lambda e: safe(e.text),
+    **CERTIFICATE_ROWS,
 }
 
 
@@ -247,8 +221,8 @@ class MailLogFormat:
         row = _RENDERERS[type(event)](event)
         # Looked at once more as a whole, so that no field can be forgotten.
         if type(row) is str:
-            return f"{head}{row}\n" if row.isprintable() else f"{head}{_printable(row)}\n"
-        return "".join([f"{head}{text if text.isprintable() else _printable(text)}\n" for text in row])
+            return f"{head}{row}\n" if row.isprintable() else f"{head}{printable(row)}\n"
+        return "".join([f"{head}{text if text.isprintable() else printable(text)}\n" for text in row])
 
     def head(self, at: float) -> bytes:
         """What a new file begins with."""

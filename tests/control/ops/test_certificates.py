@@ -125,7 +125,7 @@ def test_a_replaced_certificate_serves_every_use_and_can_be_rolled_back(bench: B
     old = bench.opens("gw")
     issued = TestAuthority("Example CA").issue(["mx.example.net"])
     bench.call("cert.import", name="gw", file=b64(pem_of(issued)), replace=True)
-    assert gateway.active["profiles"]["gw"]["certificate_pem"].encode() == issued.chain_pem
+    assert gateway.active["profiles"]["gw"]["chains"][0].encode() == issued.chain_pem
     assert bench.opens("gw") != old
     bench.call("config.rollback", version=3)
     assert bench.opens("gw") == old

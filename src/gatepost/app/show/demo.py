@@ -31,7 +31,7 @@ from gatepost.net.reactor import Reactor
 from gatepost.net.tls import TlsSession
 from gatepost.store.home import Home
 from gatepost.track.find import Criteria, find
-from gatepost.track.mail_log import safe
+from gatepost.track.log_text import safe
 
 SINK_NAME = "sink.example"
 ARRIVAL_SECONDS = 30.0

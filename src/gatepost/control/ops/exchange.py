@@ -22,7 +22,7 @@ from gatepost.control.ops.registry import Context
 from gatepost.core.errors import Problem
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
-from gatepost.pki.profile import Profile, make_profile, profile_key
+from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content
 
 PARTS = (CERTIFICATES, AUTHORITIES, USERS) = ("certificates", "custom_authorities", "users")
@@ -109,17 +109,10 @@ def _profile(item: Any) -> Profile:
     """One certificate, its key compared with it. Raises PkiError."""
     if not isinstance(item, dict):
         raise PkiError("is not a mapping")
-    read = Profile.from_document(item)
-    check_name(read.name)
-    return make_profile(
-        read.name,
-        read.certificate,
-        profile_key(read),
-        intermediates=read.intermediates,
-        csr=read.csr,
-        origin=read.origin,
-        created=read.created,
-    )
+    profile = Profile.from_document(item)
+    check_name(profile.name)
+    profile.require_keys()
+    return profile
 
 
 def _authorities(value: Any, problems: list[Problem]) -> str | None:

@@ -10,6 +10,9 @@ from gatepost.certs.usage import uses
 from gatepost.config.model import Document
 from gatepost.control.ops.registry import Context
 from gatepost.core.errors import Problem
+from gatepost.pki.errors import PkiError
+from gatepost.pki.keys import SecretBytes
+from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content
 
 
@@ -52,9 +55,11 @@ async def _identity(context: Context, content: Content, name: str, path: str) ->
     from gatepost.net.errors import ContextError
     from gatepost.net.tls import Identity, ServerContext
 
-    key = await context.keeper.open(name, stored.revision, stored.sealed)
+    secret = await context.keeper.open(name, stored.revision, stored.sealed)
     try:
-        ServerContext.build([Identity(stored.chain.encode("ascii"), key)], scope="rehearsal")
-    except ContextError as error:
+        pairs = Profile.from_document(stored.record, SecretBytes(secret)).pairs
+        identities = [Identity(pair.certificate_pem.encode("ascii"), pair.key.reveal()) for pair in pairs]
+        ServerContext.build(identities, scope="rehearsal")
+    except (ContextError, PkiError) as error:
         return Problem(path, f"{name}: {error}", "import it again with --replace, or use another")
     return None
