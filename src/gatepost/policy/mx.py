@@ -1,11 +1,8 @@
-"""From MX records to the hosts to try, and which addresses learnt from DNS are not believed.
+"""From MX records to the hosts to try.
 
 Order: by preference, random among equals (RFC 5321 §5.1). A single record whose host is the root is a null MX
 (RFC 7505): the domain takes no mail. If we are in the list ourselves, we and everything not better than we
 are dropped; when nothing is left the mail would loop (5.4.6).
-
-Addresses from a recipient's DNS must not lead into our own machine or network: `refused_address` says
-why one is not used. The operator's own routes are exempt; whoever calls knows which it is.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from gatepost.core.address import IPAddress, normalise_domain
+from gatepost.core.address import normalise_domain
 
 MAX_MX_HOSTS = 20  # tried for one message; a domain may publish hundreds
 
@@ -106,57 +103,3 @@ def drop_ourselves(ranked: Sequence[MxHost], is_ours: Callable[[MxHost], bool]) 
     if not left:
         return MxOrder((), MxOutcome.LOOP)
     return MxOrder(tuple(left[:MAX_MX_HOSTS]), MxOutcome.FOUND)
-
-
-_PRIVATE = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10")
-)
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
-_RESERVED = ipaddress.ip_network("240.0.0.0/4")
-_EMBEDDING = (  # IPv6 prefixes of 96 bits whose last 32 are an IPv4 address: compatible, and NAT64 (RFC 6052)
-    ipaddress.ip_network("::/96"),
-    ipaddress.ip_network("64:ff9b::/96"),
-)
-
-
-def refused_address(
-    address: IPAddress, allow_private: bool, own_addresses: Collection[IPAddress] = ()
-) -> str:
-    """Why an address from a recipient domain's DNS is not connected to; empty when it may be.
-
-    An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) is refused for either.
-    """
-    reason = _refused(address, allow_private, own_addresses)
-    if reason or address.version == 4:
-        return reason
-    inner = _embedded(address)
-    return _refused(inner, allow_private, own_addresses) if inner is not None else ""
-
-
-def _refused(address: IPAddress, allow_private: bool, own_addresses: Collection[IPAddress]) -> str:
-    if address in own_addresses:
-        return "address of one of our own listeners"
-    if address.is_loopback:
-        return "loopback address"
-    if address.is_unspecified or address in _THIS_NETWORK:
-        return "unspecified address"
-    if address.is_multicast:
-        return "multicast address"
-    if address.is_link_local:
-        return "link-local address"
-    if address in _RESERVED:
-        return "reserved address"
-    if not allow_private and any(address in network for network in _PRIVATE):
-        return "private address"
-    return ""
-
-
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if any(address in network for network in _EMBEDDING):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None

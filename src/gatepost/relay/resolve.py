@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gatepost.core.address import IPAddress
+from gatepost.core.address_ranges import refused_address
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, Mx
 from gatepost.policy.mx import (
     MxHost,
     MxOutcome,
     drop_ourselves,
     order_hosts,
-    refused_address,
 )
 from gatepost.policy.route import FixedHosts, Reject, RouteHost, UseAddress, UseDns
 from gatepost.policy.tls_out import HopNames
