@@ -12,25 +12,25 @@ from tests.fakes.ca import TestAuthority, make_key
 from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
 from gatepost.pki.keys import key_pem
-from gatepost.pki.pkcs12 import is_pkcs12, load_pkcs12, make_pkcs12
+from gatepost.pki.pkcs12 import Form, export_pkcs12, is_pkcs12, load_pkcs12
 
 AT = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
 ISSUED = TestAuthority(at=AT).intermediate().issue(["mx.example"])
+GOOD = "grüne Kessel am Zaun"
 LEGACY = Path(__file__).parent / "data" / "legacy-rc2.p12"  # RC2-40 and 3DES, SHA-1 MAC, pass-phrase `test`
 
 
-@pytest.mark.parametrize("compatible", [False, True])
-def test_what_is_made_opens_again(compatible: bool) -> None:
-    made = make_pkcs12(
-        "gw", ISSUED.key, ISSUED.chain_der[0], ISSUED.chain_der[1:], "päss", compatible=compatible
-    )
-    assert "SecretBytes" in repr(made)
-    assert is_pkcs12(made.reveal())
-    opened = load_pkcs12(made.reveal(), "päss")
+@pytest.mark.parametrize("form", Form)
+def test_what_is_exported_opens_again(form: Form) -> None:
+    made = export_pkcs12(ISSUED.key, ISSUED.chain_der[0], ISSUED.chain_der[1:], GOOD, "gw", form)
+    assert is_pkcs12(made)
+    opened = load_pkcs12(made, GOOD)
     assert opened.key is not None
     assert key_pem(opened.key).reveal() == ISSUED.key_pem
     assert (opened.certificate, opened.others) == (ISSUED.chain_der[0], ISSUED.chain_der[1:])
     assert opened.friendly_name == "gw"
+    with pytest.raises(WrongPassphrase):
+        load_pkcs12(made, GOOD + "x")
 
 
 def test_a_wrong_or_missing_pass_phrase_is_said() -> None:
@@ -84,8 +84,9 @@ def test_what_is_no_pkcs12_is_said(data: bytes) -> None:
         load_pkcs12(data, "x")
 
 
-def test_an_export_needs_a_pass_phrase_and_the_right_key() -> None:
-    with pytest.raises(PkiError, match="pass-phrase"):
-        make_pkcs12("gw", ISSUED.key, ISSUED.chain_der[0], (), "")
+def test_an_export_needs_a_good_pass_phrase_and_the_right_key() -> None:
+    for weak in ("", "short", "Password2026!"):
+        with pytest.raises(PkiError, match="pass-phrase"):
+            export_pkcs12(ISSUED.key, ISSUED.chain_der[0], (), weak, "gw", Form.MODERN)
     with pytest.raises(PkiError, match="belong"):
-        make_pkcs12("gw", make_key("p256"), ISSUED.chain_der[0], (), "x")
+        export_pkcs12(make_key("p256"), ISSUED.chain_der[0], (), GOOD, "gw", Form.MODERN)

@@ -7,22 +7,37 @@ derived (`rounds`); call it in a process with limits all the same.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 
 from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
-from gatepost.pki.keys import PrivateKey, SecretBytes, key_matches
+from gatepost.pki.keys import PrivateKey, key_matches
 from gatepost.pki.load import load_certificate
+from gatepost.pki.passphrases import require_strong
+from gatepost.pki.pbmac1 import with_pbmac1
 from gatepost.pki.rounds import refuse_absurd_rounds
 from gatepost.pki.text import printable
 
 MAX_FILE = 1024 * 1024
 MODERN_ROUNDS = 600_000  # OWASP's advice of 2023 for PBKDF2 with SHA-256
 COMPATIBLE_ROUNDS = 50_000
+
+
+class Form(StrEnum):
+    """How an exported file is sealed, in the words of the command line."""
+
+    MODERN = "modern"
+    """PBES2 (AES-256-CBC, PBKDF2 with HMAC-SHA-256) and the HMAC-SHA-256 MAC of RFC 7292: OpenSSL 3.0, GnuTLS, Windows 10 and later."""
+    PBMAC1 = "pbmac1"
+    """The same with the MAC of RFC 9579: OpenSSL 3.4, GnuTLS 3.8.6 and later only."""
+    COMPATIBLE = "compatible"
+    """3DES and SHA-1: for old Windows and appliances. Weak by today's measure; the pass-phrase has to be better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +92,25 @@ def _open(data: bytes, passphrase: str | None) -> pkcs12.PKCS12KeyAndCertificate
     raise PassphraseNeeded("the PKCS#12 file has a pass-phrase", "give it with --passphrase-file")
 
 
-def make_pkcs12(
-    name: str,
+def export_pkcs12(
     key: PrivateKey,
     certificate: bytes,
-    others: tuple[bytes, ...],
+    intermediates: Sequence[bytes],
     passphrase: str,
-    *,
-    compatible: bool = False,
-) -> SecretBytes:
-    """A file with the key and its chain: AES-256 and SHA-256, or for old programs 3DES and SHA-1 (`compatible`).
+    friendly_name: str,
+    form: Form = Form.MODERN,
+) -> bytes:
+    """A file with the key, its certificate and the intermediates (DER each), in their order.
 
-    Raises PkiError for an empty pass-phrase or a key that is not the certificate's.
+    Raises PkiError for a weak pass-phrase (`passphrases`) or a key that is not the certificate's. The bytes are secret as
+    far as the pass-phrase is good. Takes up to half a second of one core.
     """
-    if not passphrase:
-        raise PkiError("an exported key needs a pass-phrase")
+    require_strong(passphrase)
     own = load_certificate(certificate)
     if not key_matches(key, own):
         raise PkiError("the private key does not belong to the certificate")
     builder = PrivateFormat.PKCS12.encryption_builder()
-    if compatible:
+    if form is Form.COMPATIBLE:
         builder = (
             builder.kdf_rounds(COMPATIBLE_ROUNDS)
             .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
@@ -108,8 +122,11 @@ def make_pkcs12(
             .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
             .hmac_hash(hashes.SHA256())
         )
-    behind: list[x509.Certificate] = [load_certificate(other) for other in others]
+    behind = [load_certificate(other) for other in intermediates]
+    secret = passphrase.encode("utf-8")
     made = pkcs12.serialize_key_and_certificates(
-        name.encode("utf-8"), key, own, behind, builder.build(passphrase.encode("utf-8"))
+        friendly_name.encode("utf-8"), key, own, behind, builder.build(secret)
     )
-    return SecretBytes(made)
+    if form is Form.PBMAC1:
+        return with_pbmac1(made, secret, os.urandom(16), MODERN_ROUNDS)
+    return made
