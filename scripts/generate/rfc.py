@@ -52,6 +52,8 @@ TITLES = {
     9155: "MD5 and SHA-1 deprecated in TLS 1.2",
     9325: "Recommendations for TLS",
     9525: "Service identity in TLS",
+    9579: "PBMAC1 in PKCS #12",
+    9879: "PBMAC1 in PKCS #12, second edition",
 }
 
 _TOKEN = re.compile(r"RFC (?P<rfc>[0-9]{3,5})|§(?P<clause>[0-9A-Z]+(?:\.[0-9]+)*)")

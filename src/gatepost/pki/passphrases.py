@@ -24,23 +24,23 @@ MIN_DIFFERENT = 5
 
 _HINT = "for example four or five words that have nothing to do with each other"
 _ROWS = (
-    "1234567890 qwertyuiop qwertzuiop azertyuiop asdfghjkl qsdfghjklm zxcvbnm yxcvbnm wxcvbn "
-    "1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm"
-).split()
+    *("1234567890", "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "qsdfghjklm"),
+    *("zxcvbnm", "yxcvbnm", "wxcvbn", "1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm"),
+)
 _NEIGHBOURS = frozenset(pair for row in _ROWS for a, b in pairwise(row) for pair in (a + b, b + a))
 _LETTERS = str.maketrans("013457@$!", "oieastasi")  # what people write for a letter
 _YEAR = re.compile(r"(?:19|20)[0-9]{2}")
-_COMMON = (
+_COMMON = (  # a word stands before the beginnings of it that are words themselves
     "password passwort passwd passphrase kennwort motdepasse contrasena parola secret geheim segreto letmein "
-    "welcome willkommen benvenuto hello changeit changeme default temporary test testing admin administrator root "
+    "welcome willkommen benvenuto hello changeit changeme default temporary testing test administrator admin root "
     "user guest login master access private public export import backup server mail email gateway gatepost "
     "certificate zertifikat certificato cert pkcs openssl security sicherheit company firma azienda internet "
     "computer example beispiel monkey dragon football baseball soccer sunshine princess superman batman starwars "
     "pokemon iloveyou trustno shadow michael jordan whatever freedom cheese qwerty qwertz azerty spring summer "
     "autumn winter fruehling sommer herbst january february march april august september october november december "
     "monday friday sunday correcthorsebatterystaple"
-).split()
-_WORD = re.compile("|".join(sorted(_COMMON, key=len, reverse=True)))
+)
+_WORD = re.compile(_COMMON.replace(" ", "|"))
 
 
 def require_strong(passphrase: str) -> None:
