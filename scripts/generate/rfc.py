@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TITLES = {
+    1035: "Domain names",
     2047: "MIME: encoded words in headers",
     2034: "SMTP extension: enhanced error codes",
+    2136: "Dynamic DNS updates",
     2308: "Negative caching of DNS queries",
     2606: "Reserved top level names",
     2920: "SMTP extension: pipelining",
@@ -40,6 +42,7 @@ TITLES = {
     6891: "Extension mechanisms for DNS",
     7292: "PKCS #12",
     7505: "Null MX",
+    7515: "JSON Web Signature",
     7672: "DANE for SMTP",
     7914: "scrypt",
     8018: "PKCS #5: passwords and keys",
@@ -47,12 +50,17 @@ TITLES = {
     8314: "TLS for mail submission and access",
     8446: "TLS 1.3",
     8461: "MTA-STS",
+    8555: "ACME",
+    8737: "ACME: tls-alpn-01",
+    8945: "TSIG for DNS",
     8996: "TLS 1.0 and 1.1 deprecated",
     9106: "Argon2",
+    9110: "HTTP semantics",
     9155: "MD5 and SHA-1 deprecated in TLS 1.2",
     9325: "Recommendations for TLS",
     9525: "Service identity in TLS",
     9579: "PBMAC1 in PKCS #12",
+    9773: "ACME: renewal information",
     9879: "PBMAC1 in PKCS #12, second edition",
 }
 

@@ -1,4 +1,4 @@
-"""The only sockets of the product: listeners, the dialer, the TLS transport, and DNS.
+"""The only sockets of the product: listeners, the dialer, the TLS transport, DNS, and HTTP out.
 
 How it works. A `Reactor` belongs to one event loop and holds what its connections share: the sweeper that
 enforces deadlines once a second, one receive buffer, and the places that bound simultaneous handshakes. A

@@ -7,9 +7,11 @@ a library error `(167772353, 'error:0A0000C1:SSL routines::no shared cipher')`, 
 from __future__ import annotations
 
 import os
+import re
 
 TIMEOUT_TEXT = "timeout"
 UNEXPECTED_EOF_TEXT = "(-1, 'Unexpected EOF')"
+_QUOTED = re.compile(r"\[Errno ([0-9]{1,4})\]")
 
 
 def system_error_text(error: OSError) -> str:
@@ -17,6 +19,15 @@ def system_error_text(error: OSError) -> str:
     if error.errno is None:
         return str(error) or type(error).__name__
     return f"[Errno {error.errno}] {os.strerror(error.errno)}"
+
+
+def plain_error_text(error: OSError) -> str:
+    """The sentence alone, in small letters, for a message to people: `connection refused`."""
+    if error.errno is not None:
+        return os.strerror(error.errno).lower()
+    # Several addresses that failed in different ways come as one error that quotes them; the first stands for all.
+    numbers = _QUOTED.findall(str(error))
+    return os.strerror(int(numbers[0])).lower() if numbers else "no connection"
 
 
 class StreamError(Exception):

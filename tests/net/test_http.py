@@ -1,0 +1,450 @@
+"""The two HTTP clients against servers that are slow, wrong, false or malicious; all on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pytest
+from tests.fakes.ca import Issued, TestAuthority
+from tests.fakes.resolver import FakeResolver
+
+from gatepost.core.address import IPAddress
+from gatepost.net.http import HttpAnswer, HttpFailed, OperatorHttp, PublicHttp, checked_url, looked_up_by
+
+T = TypeVar("T")
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LOOPBACK = ipaddress.ip_address("127.0.0.1")
+HOST = "answers.example"
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def bounded() -> T:
+        async with asyncio.timeout(20):
+            return await main()
+
+    return asyncio.run(bounded())
+
+
+class Server:
+    """Says one thing to whoever comes, and keeps what it was asked."""
+
+    def __init__(self, answer: bytes | Serve) -> None:
+        self._answer = answer
+        self.requests: list[bytes] = []
+        self.handlers: set[asyncio.Task[Any]] = set()
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.handlers.add(task)
+        try:
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            if isinstance(self._answer, bytes):
+                writer.write(self._answer)
+                await writer.drain()
+            else:
+                await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.handlers.discard(task)
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(answer: bytes | Serve, identity: Issued | None = None) -> AsyncIterator[Server]:
+    server = Server(answer)
+    context = None
+    if identity is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(identity.key_pem + identity.chain_pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+    listening = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+        for task in tuple(server.handlers):
+            task.cancel()
+        await asyncio.gather(*server.handlers, return_exceptions=True)
+
+
+async def look_up_loopback(host: str) -> Sequence[IPAddress]:
+    return [LOOPBACK]
+
+
+async def operator(
+    url: str, trust: bytes = b"", *, method: str = "GET", body: bytes = b"", **options: Any
+) -> HttpAnswer:
+    http = OperatorHttp(trust, **options)
+    try:
+        return await http.request(method, url, body=body)
+    finally:
+        await http.close()
+
+
+def refusal(answer: bytes | Serve, *, timeout: float = 10.0, **options: Any) -> str:
+    """Why a request to a server that answers so fails."""
+
+    async def main() -> str:
+        async with serving(answer) as server:
+            with pytest.raises(HttpFailed) as caught:
+                await operator(f"http://127.0.0.1:{server.port}/", timeout=timeout, **options)
+            return caught.value.text
+
+    return run(main)
+
+
+# --- what is said and heard ---------------------------------------------------------------------------
+
+
+def test_a_request_and_its_answer() -> None:
+    said = b"HTTP/1.1 201 Created\r\nLocation: /order/1\r\nLink: <a>;rel=up\r\nLink: <b>;rel=index\r\nContent-Length: 4\r\n\r\nbody"
+
+    async def main() -> None:
+        async with serving(said) as server:
+            http = OperatorHttp(b"")
+            url = f"http://127.0.0.1:{server.port}/new?x=%2F#part"
+            answer = await http.request("POST", url, body=b"{}", headers={"Content-Type": "application/json"})
+            await http.close()
+        assert (answer.status, answer.body) == (201, b"body")
+        assert answer.headers["location"] == "/order/1"
+        assert answer.headers["link"] == "<a>;rel=up, <b>;rel=index"
+        request = server.requests[0].lower()
+        assert request.startswith(b"post /new?x=%2f http/1.1\r\n")
+        for line in (b"content-type: application/json", b"content-length: 2", b"accept-encoding: identity"):
+            assert line in request
+        assert b"cookie" not in request
+
+    run(main)
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    async def main() -> None:
+        async with serving(OK) as other:
+            to = f"http://127.0.0.1:{other.port}/".encode()
+            said = b"HTTP/1.1 302 Found\r\nLocation: " + to + b"\r\nContent-Length: 0\r\n\r\n"
+            async with serving(said) as server:
+                answer = await operator(f"http://127.0.0.1:{server.port}/")
+            assert answer.status == 302
+            assert not other.requests
+
+    run(main)
+
+
+def test_every_request_has_its_own_connection_and_no_cookie() -> None:
+    said = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n"
+    connections = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(said)
+        await reader.read()  # until the client closes
+
+    async def main() -> None:
+        async with serving(answer) as server:
+            http = OperatorHttp(b"")
+            for _ in range(3):
+                assert (await http.request("GET", f"http://localhost:{server.port}/")).status == 200
+            await http.close()
+        assert connections == 3
+        assert all(b"cookie" not in request.lower() for request in server.requests)
+
+    run(main)
+
+
+def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    async def main() -> int:
+        async with serving(OK) as server:
+            return (await operator(f"http://127.0.0.1:{server.port}/")).status
+
+    assert run(main) == 200
+
+
+# --- servers that are slow or say too much ------------------------------------------------------------
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        await writer.drain()
+
+
+async def endless_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-More: and more\r\n" * 100)
+        await writer.drain()
+
+
+@pytest.mark.parametrize("server", [drip, silent])
+def test_one_clock_runs_over_the_whole(server: Serve) -> None:
+    assert refusal(server, timeout=0.2) == "no answer within 0.2 s"
+
+
+def test_reading_stops_at_the_limit() -> None:
+    assert refusal(endless, max_body=1 << 20) == "answer longer than 1 MiB"
+    assert refusal(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", max_body=1 << 10) == (
+        "answer longer than 1 KiB"
+    )
+    assert refusal(OK, max_body=1) == "answer longer than 1 octets"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (endless_header, "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (
+            b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"y" * 8_000 + b"\r\n",
+            "the connection was closed without an answer",
+        ),
+        (b"220 mx.example ESMTP\r\n", "the answer is not HTTP"),
+        (b"", "the connection was closed without an answer"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+            "the connection was closed in the middle of the answer",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok",
+            "the answer is compressed, which was not asked for",
+        ),
+    ],
+    ids=["endless header", "long line", "half a header", "smtp", "nothing", "half a body", "compressed"],
+)
+def test_what_is_no_answer_has_a_clear_reason(answer: bytes | Serve, text: str) -> None:
+    assert refusal(answer) == text
+
+
+def test_many_long_headers_are_refused() -> None:
+    lines = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 8_000) for number in range(20))
+    assert refusal(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n") == (
+        "the header of the answer is too long"
+    )
+
+
+def test_nobody_listens() -> None:
+    async def main() -> str:
+        async with serving(OK) as server:
+            port = server.port
+        with pytest.raises(HttpFailed) as caught:
+            await operator(f"http://127.0.0.1:{port}/")
+        return caught.value.text
+
+    assert run(main) == "connection refused"
+
+
+def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(HttpFailed, match=r"^nothing\.invalid cannot be looked up$"):
+        run(lambda: operator("http://nothing.invalid/"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://answers.example/",
+        "https:///path",
+        "https://",
+        "//answers.example/",
+        "https://user:word@answers.example/",
+        "https://answers.example:99999/",
+        "https://answers.example:0/",
+        "https://answers.example/a b",
+        "https://answers.example/\r\nX: y",
+        "https://answers.example/\x00",
+        "https://ansẅers.example/",
+        "https://[::1/",
+        "https://answers.example/" + "a" * 2_000,
+        "",
+    ],
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(HttpFailed):
+        checked_url(url)
+
+
+# --- TLS ----------------------------------------------------------------------------------------------
+
+
+def test_https_is_verified_against_the_given_roots_and_the_name() -> None:
+    ca, stranger = TestAuthority("HTTP CA"), TestAuthority("Another CA")
+    sub = ca.intermediate()
+    cases: list[tuple[Issued, bytes, str]] = [
+        (sub.issue(["localhost"]), ca.root_pem, ""),
+        (sub.issue(["localhost"]), stranger.root_pem + b"rubbish\n" + ca.root_pem, ""),
+        (sub.issue(["localhost"]), stranger.root_pem, "unable to get local issuer certificate"),
+        (sub.issue(["localhost"]), b"", "unable to get local issuer certificate"),
+        (sub.issue(["localhost"], expired=True), ca.root_pem, "certificate has expired"),
+        (sub.issue(["localhost"], not_yet_valid=True), ca.root_pem, "certificate is not yet valid"),
+        (sub.issue([HOST]), ca.root_pem, "certificate is not valid for localhost"),
+        (sub.issue(["localhost"], san=False), ca.root_pem, "certificate is not valid for localhost"),
+    ]
+
+    async def main() -> None:
+        for issued, trust, text in cases:
+            async with serving(OK, issued) as server:
+                url = f"https://localhost:{server.port}/"
+                if not text:
+                    assert (await operator(url, trust)).body == b"ok"
+                    continue
+                with pytest.raises(HttpFailed) as caught:
+                    await operator(url, trust)
+                assert caught.value.text == text
+                assert not server.requests
+
+    run(main)
+
+
+def test_https_to_a_server_without_tls() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx.example ESMTP\r\n")
+        await reader.read()
+        writer.close()
+
+    async def main() -> str:
+        listening = await asyncio.start_server(greet, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        try:
+            with pytest.raises(HttpFailed) as caught:
+                await operator(f"https://127.0.0.1:{port}/")
+        finally:
+            listening.close()
+        return caught.value.text
+
+    assert run(main).startswith("TLS failed: ")
+
+
+# --- strangers' URLs ----------------------------------------------------------------------------------
+
+
+async def public(url: str, look_up: Any = look_up_loopback, trust: bytes = b"", **options: Any) -> HttpAnswer:
+    timeout, inside = options.pop("timeout", 5), options.pop("allow_inside", False)
+    http = PublicHttp(look_up, trust, timeout=timeout, allow_inside=inside)
+    try:
+        return await http.get(url, **options)
+    finally:
+        await http.close()
+
+
+def test_a_name_is_looked_up_once_and_the_checked_address_is_dialled() -> None:
+    asked: list[str] = []
+
+    async def once(host: str) -> Sequence[IPAddress]:
+        asked.append(host)
+        return [LOOPBACK] if len(asked) == 1 else []
+
+    ca = TestAuthority()
+
+    async def main() -> None:
+        async with serving(OK, ca.issue([HOST])) as server:
+            url = f"https://{HOST}:{server.port}/"
+            answer = await public(url, once, ca.root_pem, allow_inside=True)
+            assert answer.body == b"ok"
+            assert asked == [HOST]
+            assert f"host: {HOST}:{server.port}".encode() in server.requests[0].lower()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "text"),
+    [
+        (["127.0.0.1"], "answers.example leads to 127.0.0.1: loopback address"),
+        (["::1"], "answers.example leads to ::1: loopback address"),
+        (["10.0.0.7"], "answers.example leads to 10.0.0.7: private address"),
+        (["169.254.169.254"], "answers.example leads to 169.254.169.254: link-local address"),
+        (["::ffff:127.0.0.1"], "answers.example leads to ::ffff:7f00:1: loopback address"),
+        (["0.0.0.0", "224.0.0.1"], "answers.example leads to 0.0.0.0: unspecified address"),
+        ([], "answers.example has no address"),
+    ],
+)
+def test_inside_addresses_are_refused(addresses: list[str], text: str) -> None:
+    async def look_up(host: str) -> Sequence[IPAddress]:
+        return [ipaddress.ip_address(address) for address in addresses]
+
+    with pytest.raises(HttpFailed) as caught:
+        run(lambda: public("https://answers.example/", look_up))
+    assert caught.value.text == text
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001"]
+)
+def test_inside_addresses_are_refused_in_place_of_a_name(host: str) -> None:
+    async def main() -> None:
+        async with serving(OK) as server:
+            with pytest.raises(HttpFailed):
+                await public(f"http://{host}:{server.port}/", allow_http=True)
+            assert not server.requests
+
+    run(main)
+
+
+def test_an_inside_address_beside_a_good_one_is_left_out() -> None:
+    async def look_up(host: str) -> Sequence[IPAddress]:
+        return [LOOPBACK, ipaddress.ip_address("192.0.2.1")]
+
+    async def main() -> None:
+        async with serving(OK) as server:
+            with pytest.raises(HttpFailed):
+                await public(f"http://answers.example:{server.port}/", look_up, allow_http=True, timeout=0.2)
+            assert not server.requests
+
+    run(main)
+
+
+def test_plain_http_only_where_it_is_allowed() -> None:
+    async def main() -> None:
+        async with serving(OK) as server:
+            url = f"http://answers.example:{server.port}/"
+            with pytest.raises(HttpFailed, match="only https is taken"):
+                await public(url, allow_inside=True)
+            assert not server.requests
+            assert (await public(url, allow_inside=True, allow_http=True)).body == b"ok"
+            with pytest.raises(HttpFailed, match="answer longer than 1 octets"):
+                await public(url, allow_inside=True, allow_http=True, max_body=1)
+
+    run(main)
+
+
+def test_the_products_resolver_is_the_port() -> None:
+    resolver = FakeResolver()
+    resolver.set_addresses("answers.example", "127.0.0.1")
+    resolver.failing.add("silent.example")
+    look_up = looked_up_by(resolver)
+
+    async def main() -> None:
+        assert await look_up("answers.example") == (LOOPBACK,)
+        assert not await look_up("nothing.example")
+        with pytest.raises(HttpFailed, match=r"silent\.example cannot be looked up: SERVFAIL"):
+            await look_up("silent.example")
+
+    run(main)
