@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import inbound, model, outbound
+from gatepost.config import acme, inbound, model, outbound
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -26,21 +26,25 @@ by `gatepost config check`: `path: stored, not yet enforced`.
 KINDS = {
     "AddressText": "IP address",
     "Attempts": "number or `never`",
+    "CertificateNameText": "DNS name",
     "Ciphers": "cipher list",
     "Count": "number",
     "Day": "date",
+    "DirectoryText": "https URL",
     "DnsServerText": "server",
     "DomainText": "domain",
     "Duration": "duration",
     "DurationOrNever": "duration or `never`",
     "DurationOrUnlimited": "duration or `unlimited`",
     "Flag": "`true` or `false`",
+    "Fraction": "number from 0.1 to 0.95",
     "HostText": "host name",
     "Limit": "number or `unlimited`",
     "MailboxEntryText": "mailbox entry",
     "MailboxText": "e-mail address",
     "Name": "name",
     "Port": "1 to 65535",
+    "ProgramText": "path",
     "ReplyText": "ASCII text",
     "RouteDomainText": "domain or `ALL`",
     "RouteHostText": "host",
@@ -93,7 +97,7 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound):
+    for module in (model, inbound, outbound, acme):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from gatepost.config.check_access import access_findings
+from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
@@ -41,6 +42,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
     found: list[Finding] = []
     for part in (
         _system(document),
+    certificates = {*certificates, *automatic_names(document)}
         _interfaces(document, certificates),
         _listeners(document, certificates),
         _ports(document),
@@ -48,6 +50,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         delivery_findings(document, certificates, today),
         _other_names(document),
         _old_protocols(document),
+        acme_findings(document, [(it.who, it.address, it.port) for it in _services(document)]),
         not_enforced(document),
     ):
         found.extend(part)

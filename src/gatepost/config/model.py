@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from gatepost.config.acme import Acme
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.inbound import (
     AddressList,
@@ -181,6 +182,7 @@ class Document(Section):
         default=CertificateAuthorities(), description="Which authorities verify peers."
     )
     tls_settings: TlsSettings = Field(default=TlsSettings(), description="TLS versions and ciphers.")
+    acme: Acme = Field(default=Acme(), description="Certificates that are issued and renewed by themselves.")
     alerts: Alerts = Field(default=Alerts(), description="Mail to administrators.")
     log_subscriptions: tuple[LogSubscription, ...] = Field(
         default=(LogSubscription(name="mail_logs"),), description="Logs that are written."
