@@ -5,7 +5,7 @@
     draft           candidate, merge, check, commit: how every change becomes a version (architecture 7)
     versions        config.show, config.history; configuration  all other config.*
     certificates    cert.*          authorities   ca.*
-    queue           queue.*         status        status
+    queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
     exchange        certificates, authorities and users inside an exported file
     logs            reading the log files; needs no gateway and no store

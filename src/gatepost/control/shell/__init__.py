@@ -20,19 +20,23 @@ from gatepost.control.shell.options import group
 def make_app() -> typer.Typer:
     """The typer application with every command but `start`, which belongs to `app`."""
     from gatepost.control.shell import (
+        alert_commands,
         ca_commands,
         cert_commands,
         config_commands,
         log_commands,
+        metrics_command,
         queue_commands,
         status_command,
     )
 
     app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
     app.command("status")(status_command.status)
+    app.command("metrics")(metrics_command.metrics)
     app.add_typer(config_commands.make(), name="config")
     app.add_typer(cert_commands.make(), name="cert")
     app.add_typer(ca_commands.make(), name="ca")
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
+    app.add_typer(alert_commands.make(), name="alert")
     return app

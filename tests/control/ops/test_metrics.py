@@ -1,0 +1,42 @@
+"""metrics: what collectors read, name by name and octet by octet."""
+
+from __future__ import annotations
+
+import re
+
+from tests.control.kit import Bench, message
+
+from gatepost.control.ops.metrics import Metric, exposition
+
+
+def test_every_worker_has_its_samples(bench: Bench) -> None:
+    gateway = bench.start()
+    gateway.workers[0].messages = {1: message(1, "a@x.example"), 2: message(2, "b@x.example", state="held")}
+    text = bench.call("metrics")["text"]
+    rows = text.splitlines()
+    assert "# TYPE gatepost_messages_accepted_total counter" in rows
+    assert 'gatepost_messages{worker="0"} 2' in rows
+    assert 'gatepost_messages{worker="1"} 0' in rows
+    assert 'gatepost_held{worker="0"} 1' in rows
+    assert 'gatepost_worker_up{worker="1"} 1' in rows
+    assert "gatepost_configuration_version 1" in rows
+    assert all(
+        re.fullmatch(r'(# (HELP|TYPE) .*)|([a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+)', row)
+        for row in rows
+    )
+    assert text.endswith("\n")
+
+
+def test_a_worker_that_is_down_is_down_and_has_no_counters(bench: Bench) -> None:
+    gateway = bench.start()
+    gateway.workers[0].down = "worker 0 is not running"
+    rows = bench.call("metrics")["text"].splitlines()
+    assert 'gatepost_worker_up{worker="0"} 0' in rows
+    assert not any(row.startswith("gatepost_sessions{") and 'worker="0"' in row for row in rows)
+
+
+def test_values_and_labels_are_written_as_the_format_wants_them() -> None:
+    metric = Metric("x", "gauge", "About.", (({"a": 'q"\\\n'}, 0.25), ({}, 3.0)))
+    assert exposition([metric, Metric("none", "gauge", "", ())]) == (
+        '# HELP gatepost_x About.\n# TYPE gatepost_x gauge\ngatepost_x{a="q\\"\\\\\\n"} 0.25\ngatepost_x 3\n'
+    )
