@@ -23,13 +23,16 @@ from gatepost.store.home import Home
 from gatepost.store.secrets import Keeper
 
 _MODULES = {
+    "alert": "alerts",
     "config": "configuration",
     "config.show": "versions",
     "config.history": "versions",
     "cert": "certificates",
+    "cert.names": "names",
     "ca": "authorities",
     "queue": "queue",
     "status": "status",
+    "metrics": "metrics",
 }
 
 
