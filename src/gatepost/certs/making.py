@@ -1,24 +1,48 @@
-"""New profiles: a self-signed certificate (R3), or what an administrator brings in a file (R7).
+"""New profiles: a self-signed certificate (R3), or what an administrator brings in a file (R5, R7).
 
 An import takes the key wherever it is (in the file, in a second file, in a PKCS#12 file), finds the certificate that
 belongs to it, and keeps all others behind it in the order of the file. Nothing is dropped and nothing is put
-in order: what is untidy shows in the findings.
+in order: what is untidy shows in the findings. Of an authority's answer only the public parts leave the reader.
+
+Errors name the file that they are about, by what the administrator calls it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from gatepost.certs.lifecycle import Brought
 from gatepost.pki.bundle import Bundle, read_bundle
 from gatepost.pki.certificate import read_certificate
-from gatepost.pki.errors import PkiError
-from gatepost.pki.keys import KeyKind, PrivateKey, generate, key_matches, load_private_key
+from gatepost.pki.errors import PassphraseNeeded, PkiError
+from gatepost.pki.keys import KeyKind, PrivateKey, generate, key_matches, load_private_key, public_key_der
 from gatepost.pki.pkcs12 import is_pkcs12, load_pkcs12
 from gatepost.pki.profile import Origin, Profile, make_profile
 from gatepost.pki.selfsigned import SubjectFields, make_csr, make_self_signed
+from gatepost.pki.text import printable
 
 MAX_NAME = 128
+MAX_LABEL = 200
 DEFAULT_DAYS = 3650
+_KEY_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,30}PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+
+
+@contextmanager
+def about_file(label: str) -> Iterator[None]:
+    """Let every PkiError say which file it is about; nothing for an empty label."""
+    try:
+        yield
+    except PkiError as error:
+        if not label:
+            raise
+        raise type(error)(f"{file_label(label)}: {error.text}", error.hint) from None
+
+
+def file_label(label: str) -> str:
+    """A file's name as a message can show it."""
+    return printable(label if len(label) <= MAX_LABEL else f"…{label[-MAX_LABEL:]}")
 
 
 def check_name(name: str) -> str:
@@ -50,21 +74,68 @@ def new_self_signed(
     )
 
 
-def import_profile(name: str, data: bytes, key_data: bytes, passphrase: str | None, now: float) -> Profile:
+def import_profile(
+    name: str,
+    data: bytes,
+    key_data: bytes,
+    passphrase: str | None,
+    now: float,
+    *,
+    label: str = "",
+    key_label: str = "",
+) -> Profile:
     """The profile of a file, PEM, DER, PKCS#7 or PKCS#12; `key_data` is a second file with the key, or empty.
 
-    Raises PassphraseNeeded, WrongPassphrase, or PkiError with what is missing or does not belong together.
+    `label` and `key_label` are what the administrator calls the files. Raises PassphraseNeeded, WrongPassphrase, or
+    PkiError with what is missing or does not belong together.
     """
     check_name(name)
+    with about_file(key_label):
+        own_keys = _keys_of(key_data, passphrase) if key_data else ()
+    with about_file(label):
+        bundle = _everything(data, passphrase)
+        leaf, key, others = _pair(bundle.certificates, (*own_keys, *bundle.keys))
+        return make_profile(name, leaf, key, intermediates=others, origin=Origin.IMPORTED, created=now)
+
+
+def _everything(data: bytes, passphrase: str | None) -> Bundle:
+    if not is_pkcs12(data):
+        return read_bundle(data, passphrase)
+    opened = load_pkcs12(data, passphrase)
+    own = (opened.certificate,) if opened.certificate is not None else ()
+    return Bundle((*own, *opened.others), (opened.key,) if opened.key is not None else ())
+
+
+def read_answer(data: bytes, behind: bytes, *, label: str = "", behind_label: str = "") -> Brought:
+    """What an authority sent: the signed certificate with or without its chain, and a file of intermediates (R5, R6).
+
+    Either may be empty. A private key in the file is compared later by its public half, an encrypted one cannot be.
+    Raises PkiError.
+    """
+    with about_file(label):
+        bundle, notes = _public_parts(data) if data else (Bundle(), ())
+    with about_file(behind_label):
+        others, more = _public_parts(behind) if behind else (Bundle(), ())
+        if behind and not others.certificates:
+            raise PkiError("the file holds no certificate", "give the intermediates, PEM, DER or PKCS#7")
+    keys = tuple(public_key_der(key) for key in bundle.keys)
+    return Brought(bundle.certificates, others.certificates, keys, (*notes, *more))
+
+
+def _public_parts(data: bytes) -> tuple[Bundle, tuple[str, ...]]:
     if is_pkcs12(data):
-        opened = load_pkcs12(data, passphrase)
-        own = (opened.certificate,) if opened.certificate is not None else ()
-        bundle = Bundle((*own, *opened.others), (opened.key,) if opened.key is not None else ())
-    else:
-        bundle = read_bundle(data, passphrase)
-    keys = bundle.keys if not key_data else (*_keys_of(key_data, passphrase), *bundle.keys)
-    leaf, key, others = _pair(bundle.certificates, keys)
-    return make_profile(name, leaf, key, intermediates=others, origin=Origin.IMPORTED, created=now)
+        raise PkiError(
+            "the file is PKCS#12, which brings its own key",
+            "import it: gatepost cert import NAME FILE --replace",
+        )
+    try:
+        bundle = read_bundle(data)
+        return bundle, bundle.notes
+    except PassphraseNeeded:
+        if b"-----BEGIN" not in data:
+            raise PkiError("the file is an encrypted private key", "give the signed certificate") from None
+    bundle = read_bundle(_KEY_BLOCK.sub(b"", data))
+    return bundle, (*bundle.notes, "the private key in the file is encrypted and was not compared")
 
 
 def _keys_of(data: bytes, passphrase: str | None) -> tuple[PrivateKey, ...]:

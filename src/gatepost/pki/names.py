@@ -46,8 +46,8 @@ class PresentedNames:
         return tuple(found[:limit])
 
 
-def read_names(certificate: x509.Certificate) -> PresentedNames:
-    """The names of a certificate that `load_certificate` has read."""
+def read_names(certificate: x509.Certificate | x509.CertificateSigningRequest) -> PresentedNames:
+    """The names of a certificate that `load_certificate` has read, or of a signing request of ours."""
     dns: list[str] = []
     addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []
     try:
@@ -83,6 +83,16 @@ def match_names(presented: PresentedNames | bytes, references: Sequence[Referenc
         if found:
             return NameMatch(reference, found)
     return None
+
+
+def usable_name(presented: str) -> bool:
+    """Some host can match this dNSName entry: a host name, or one whole wildcard label before at least two others."""
+    if not presented.isascii():
+        return False
+    name = presented.lower()
+    if name.startswith("*."):
+        return _is_host(name[2:]) and "." in name[2:]
+    return _is_host(name)
 
 
 def _of_der(der: bytes) -> PresentedNames:

@@ -55,13 +55,19 @@ class Pair:
 
     @property
     def chain(self) -> tuple[bytes, ...]:
-        """What is sent to a peer, as DER."""
+        """The leaf and everything that is kept behind it, as DER: what is judged, repaired and exported."""
         return (self.certificate, *self.intermediates)
 
     @property
+    def served(self) -> tuple[bytes, ...]:
+        """What is sent to a peer, as DER: the chain without roots, which are kept apart (R5)."""
+        behind = (der for der in self.intermediates if not read_certificate(der).self_signed)
+        return (self.certificate, *behind)
+
+    @property
     def certificate_pem(self) -> str:
-        """Leaf and intermediates as PEM; public only."""
-        return b"".join(read_certificate(der).pem for der in self.chain).decode("ascii")
+        """What is sent to a peer, as PEM; public only."""
+        return b"".join(read_certificate(der).pem for der in self.served).decode("ascii")
 
     @property
     def verifiable(self) -> bool:
@@ -74,7 +80,7 @@ class Profile:
     """One profile. Certificates and the request are DER; `created` is seconds since the epoch.
 
     `csr` is the outstanding or last request, empty without one; it was made with `next_key` where there is one, else
-    with `key`. Keys are empty where the reader of the store may not have them.
+    with a served key. Keys are empty where the reader of the store may not have them.
     """
 
     name: str
@@ -104,17 +110,17 @@ class Profile:
 
     @property
     def chain(self) -> tuple[bytes, ...]:
-        """What is sent to a peer with the first certificate, as DER."""
+        """The first certificate and everything that is kept behind it, as DER."""
         return (self.certificate, *self.intermediates)
 
     @property
     def certificate_pem(self) -> str:
-        """The first certificate and its intermediates as PEM; public only."""
+        """What is sent to a peer with the first certificate, as PEM; public only."""
         return self.main.certificate_pem
 
     @property
     def chains_pem(self) -> tuple[str, ...]:
-        """Of every served certificate, leaf first; public only."""
+        """What is sent to a peer with every served certificate, leaf first, without roots; public only."""
         return tuple(pair.certificate_pem for pair in self.pairs)
 
     @property

@@ -10,18 +10,21 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gatepost.core.address import normalise_domain
+from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import PrivateKey, key_matches
 from gatepost.pki.load import UNREADABLE
+from gatepost.pki.names import read_names
+from gatepost.pki.text import name_text
 
 MAX_DAYS = 3650 * 3
 MAX_NAMES = 100
@@ -71,10 +74,20 @@ def make_self_signed(
     subject: SubjectFields, san: Sequence[str], days: int, key: PrivateKey, now: float
 ) -> CertifiedKey:
     """A self-signed host certificate for `days` from `now` (seconds since the epoch). Raises PkiError."""
+    return _self_signed(subject.name(), alternative_names(subject, san), days, key, now)
+
+
+def self_signed_again(old: bytes, days: int, key: PrivateKey, now: float) -> CertifiedKey:
+    """A self-signed host certificate with the subject and the names of an old one (R8). Raises PkiError."""
+    return _self_signed(*_identity(old), days, key, now)
+
+
+def _self_signed(
+    name: x509.Name, names: x509.SubjectAlternativeName | None, days: int, key: PrivateKey, now: float
+) -> CertifiedKey:
     if not 1 <= days <= MAX_DAYS:
         raise PkiError(f"the duration goes from 1 to {MAX_DAYS} days")
     start = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
-    name = subject.name()
     public = key.public_key()
     builder = (
         x509.CertificateBuilder()
@@ -88,24 +101,65 @@ def make_self_signed(
         .add_extension(_HOST_USAGE, critical=True)
         .add_extension(_HOST_PURPOSES, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(alternative_names(subject, san), critical=False)
     )
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
     return CertifiedKey(builder.sign(key, _hash(key)).public_bytes(Encoding.DER), key)
 
 
 def make_csr(subject: SubjectFields, san: Sequence[str], key: PrivateKey) -> bytes:
     """A signing request (PKCS#10, DER) for the same names. Raises PkiError."""
-    builder = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(subject.name())
-        .add_extension(alternative_names(subject, san), critical=False)
-    )
+    return _request(subject.name(), alternative_names(subject, san), key)
+
+
+def request_again(old: bytes, key: PrivateKey) -> bytes:
+    """A signing request (DER) with the subject and the names of an old certificate (R8). Raises PkiError."""
+    return _request(*_identity(old), key)
+
+
+def _identity(old: bytes) -> tuple[x509.Name, x509.SubjectAlternativeName | None]:
+    """Subject and names; of a certificate that has its name in the CN only, that one, as far as it is a host name."""
+    certificate = read_certificate(old)
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return certificate.parsed.subject, found.value
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        return certificate.parsed.subject, alternative_names(SubjectFields(certificate.common_name), ())
+    except PkiError:
+        return certificate.parsed.subject, None
+
+
+def _request(name: x509.Name, names: x509.SubjectAlternativeName | None, key: PrivateKey) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(key, _hash(key)).public_bytes(Encoding.DER)
 
 
 def csr_pem(csr: bytes) -> str:
     """The request as PEM, to be given to a CA."""
     return x509.load_der_x509_csr(csr).public_bytes(Encoding.PEM).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What a request asks for: subject and names for people, and the public key (SubjectPublicKeyInfo)."""
+
+    subject: str
+    names: tuple[str, ...]
+    public_key: bytes = field(repr=False)
+
+
+def read_request(csr: bytes) -> RequestFacts:
+    """What stands in a request of ours. Raises PkiError for one that cannot be read."""
+    try:
+        request = x509.load_der_x509_csr(csr)
+        public = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return RequestFacts(name_text(request.subject), read_names(request).texts(), public)
+    except UNREADABLE:
+        raise PkiError("the signing request cannot be read") from None
 
 
 def csr_matches(csr: bytes, key: PrivateKey) -> bool:

@@ -5,6 +5,7 @@ gateway is short-lived itself and reads here.
 
     yaml          text -> document, what came with it, problems of syntax
     certificate   file, key, pass-phrase -> a profile with its key, or the wish for a pass-phrase
+    answer        an authority's answer and a file of intermediates -> certificates, public halves of keys, notes
     authorities   file -> PEM, notes
 """
 
@@ -71,12 +72,35 @@ def _certificate(values: Values) -> dict[str, Any]:
             _bytes(values, "key"),
             str(values["passphrase"]) or None,
             float(values["now"]),
+            label=str(values.get("label", "")),
+            key_label=str(values.get("key_label", "")),
         )
     except PassphraseNeeded:
         return {"needs_passphrase": True}
     except PkiError as error:
         raise OperatorError(error.text, error.hint) from None
     return {"profile": profile.with_key_document()}
+
+
+def _answer(values: Values) -> dict[str, Any]:
+    from gatepost.certs.making import read_answer
+    from gatepost.pki.errors import PkiError
+
+    try:
+        brought = read_answer(
+            _bytes(values, "file"),
+            _bytes(values, "behind"),
+            label=str(values.get("label", "")),
+            behind_label=str(values.get("behind_label", "")),
+        )
+    except PkiError as error:
+        raise OperatorError(error.text, error.hint) from None
+    return {
+        "certificates": [as_text(der) for der in brought.certificates],
+        "behind": [as_text(der) for der in brought.behind],
+        "keys": [as_text(public) for public in brought.keys],
+        "notes": list(brought.notes),
+    }
 
 
 def _authorities(values: Values) -> dict[str, Any]:
@@ -94,5 +118,6 @@ def _authorities(values: Values) -> dict[str, Any]:
 _KINDS: Mapping[str, Callable[[Values], dict[str, Any]]] = {
     "yaml": _yaml,
     "certificate": _certificate,
+    "answer": _answer,
     "authorities": _authorities,
 }
