@@ -50,6 +50,7 @@ KINDS = {
     "RouteHostText": "host",
     "SenderText": "sender entry",
     "Size": "size",
+    "SniText": "host name or `*.`domain",
     "Text": "text",
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gatepost.certs.usage import Use, uses
 
-DOCUMENT = {
+DELIVERY = "destination_controls.global.certificate"
+DOCUMENT: dict[str, Any] = {
     "system": {"hostname": "gw.example"},
     "interfaces": [
         {
@@ -18,7 +21,6 @@ DOCUMENT = {
     "listeners": [
         {"name": "A", "interface": "In", "certificate": "gw"},
         {"name": "B", "interface": "Out", "certificate": "gw"},
-        {"name": "C", "interface": "Out"},
     ],
     "destination_controls": {"global": {"certificate": "client"}},
 }
@@ -29,9 +31,40 @@ def test_every_use_has_its_path_and_the_name_that_the_certificate_must_carry() -
         Use("web", "interfaces[0].https.certificate", "https of In", "mx.example"),
         Use("gw", "listeners[0].certificate", "listener A", "mx.example"),
         Use("gw", "listeners[1].certificate", "listener B", "gw.example"),
-        Use("client", "destination_controls.global.certificate", "delivery", ""),
+        Use("client", DELIVERY, "delivery", ""),
     ]
 
 
-def test_an_empty_document_uses_nothing() -> None:
-    assert list(uses({})) == []
+def test_a_listener_uses_the_certificates_of_its_names() -> None:
+    sni = [
+        {"name": "mx2.example.net", "certificate": "other"},
+        {"name": "*.example.org", "certificate": "wild"},
+    ]
+    document = {"listeners": [{"name": "A", "interface": "In", "certificate": "gw", "sni": sni}]}
+    assert list(uses(document))[1:3] == [
+        Use("other", "listeners[0].sni[0].certificate", "listener A for mx2.example.net", "mx2.example.net"),
+        Use("wild", "listeners[0].sni[1].certificate", "listener A for *.example.org", ""),
+    ]
+
+
+def test_outside_services_use_what_they_are_given() -> None:
+    links = ("ldap", "web_security", "dlp", "file_analysis")
+    document = {link: {"certificate": f"for {link}"} for link in links} | {"dlp": {}}
+    assert [(use.certificate, use.path, use.what) for use in uses(document)][1:] == [
+        ("for ldap", "ldap.certificate", "ldap"),
+        ("for web_security", "web_security.certificate", "web security"),
+        ("for file_analysis", "file_analysis.certificate", "file analysis"),
+    ]
+
+
+def test_what_is_left_out_is_the_demo_certificate() -> None:
+    document = {
+        "interfaces": [{"name": "In", "address": "192.0.2.1", "https": {"port": 443}}],
+        "listeners": [{"name": "C", "interface": "In"}],
+    }
+    assert [(use.certificate, use.path) for use in uses(document)] == [
+        ("Demo", "interfaces[0].https.certificate"),
+        ("Demo", "listeners[0].certificate"),
+        ("Demo", DELIVERY),
+    ]
+    assert list(uses({})) == [Use("Demo", DELIVERY, "delivery", "")]

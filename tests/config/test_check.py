@@ -124,3 +124,25 @@ def test_a_first_wait_beyond_the_longest_is_warned_about() -> None:
     assert [
         line.partition(":")[0] for line in warnings(bounce_profiles=[{"name": "D", "initial_retry": "2h"}])
     ] == ["bounce_profiles[0].initial_retry"]
+
+
+def test_a_name_of_sni_means_one_certificate_that_exists() -> None:
+    sni = [
+        {"name": "mx2.example.net", "certificate": "gw"},
+        {"name": "MX2.example.net.", "certificate": "Demo"},
+        {"name": "*.example.org", "certificate": "gone"},
+    ]
+    found = faults(listeners=[listener(sni=sni)])
+    assert [line.partition(":")[0] for line in found] == [
+        "listeners[0].sni[1].name",
+        "listeners[0].sni[2].certificate",
+    ]
+    assert "is already the name of listeners[0].sni[0]" in found[0]
+    assert "cert new" in found[1]
+
+
+@pytest.mark.parametrize("link", ["ldap", "web_security", "dlp", "file_analysis"])
+def test_a_certificate_for_an_outside_service_exists_and_is_not_used_yet(link: str) -> None:
+    assert faults(**{link: {"certificate": "gone"}})[0].startswith(f"{link}.certificate: no certificate")
+    assert warnings(**{link: {"certificate": "gw"}}) == [f"{link}.certificate: {NOT_ENFORCED}"]
+    assert warnings(**{link: {}}) == []

@@ -153,6 +153,45 @@ def test_sni_chooses_the_certificate() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_strange_name_of_sni_gets_the_first_certificate_and_no_alert(maximum: ssl.TLSVersion) -> None:
+    strange = [
+        b"192.0.2.1", b"2001:db8::1", b"[2001:db8::1]", b"one.example\\", b"one.example..", b".wild.example",
+        b"*.wild.example", b".", b" ", b"a" * 255, b"%s%n", b"a\r\nBcc: x", "bücher.example".encode(), b"\xff\xfe",
+    ]  # fmt: skip
+    context = server_context(
+        by_name={
+            "one.example": [issued("one.example").identity],
+            "*.wild.example": [issued("*.wild.example").identity],
+        }
+    )
+
+    async def main() -> None:
+        for name in [*strange, b"ONE.EXAMPLE", b"one.example."]:
+            async with pair() as ends:
+                client = SSL.Context(SSL.TLS_METHOD)
+                client.set_max_proto_version(int(maximum))
+                await ends.tls(Asking(client, name), context)
+                assert ends.client.tls is not None
+                shown = "mx.example" if name in strange else "one.example"
+                assert ends.client.tls.peer_chain == issued(shown).ders, name
+
+    run(main)
+
+
+class Asking(ClientContext):
+    """A client whose SNI is any octets."""
+
+    def __init__(self, context: SSL.Context, name: bytes) -> None:
+        super().__init__(context, offers_certificate=False)
+        self.name = name
+
+    def connection(self, sni: str = "") -> SSL.Connection:
+        connection = super().connection("")
+        connection.set_tlsext_host_name(self.name)
+        return connection
+
+
 def test_alpn_and_resumption_rules_hold_behind_sni_too() -> None:
     async def main() -> None:
         context = server_context(by_name={"one.example": [issued("one.example").identity]})

@@ -190,6 +190,20 @@ def test_a_worker_gets_the_keys_that_mail_uses_and_no_envelope(store: ConfigStor
     assert (opened["version"], opened["author"], opened["comment"]) == (1, "a", "c")
 
 
+def test_mail_uses_the_certificates_of_names_and_the_default_one_where_none_is_named() -> None:
+    sni = [{"name": "mx2.example.net", "certificate": "other"}]
+    listeners = [{"name": "A", "certificate": "gw", "sni": sni}]
+    client = {"global": {"certificate": "client"}}
+    link = {"certificate": "directory"}
+    assert used_profiles({"listeners": listeners, "destination_controls": client, "ldap": link}) == {
+        "gw",
+        "other",
+        "client",
+    }
+    assert used_profiles({"listeners": listeners}) == {"gw", "other", "Demo"}
+    assert used_profiles({"listeners": [{"name": "A"}], "destination_controls": client}) == {"Demo", "client"}
+
+
 def test_keys_that_do_not_open_are_all_named(store: ConfigStore) -> None:
     latest = payload_store(store).latest()
     assert latest is not None

@@ -14,6 +14,7 @@ from typing import Any
 from gatepost.certs.authorities import system_bundle
 from gatepost.config.load import load_plain
 from gatepost.config.model import Document
+from gatepost.config.sni import parse_sni_name
 from gatepost.core.address import IPAddress, normalise_domain
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError
 from gatepost.net.errors import ContextError
@@ -92,11 +93,18 @@ def _parameters(scope: Any) -> TlsParameters:
 def _server_contexts(
     document: Document, identities: Mapping[str, tuple[Identity, ...]], version: int
 ) -> dict[str, ServerContext]:
-    """A context for each listener that has a certificate."""
+    """A context for each listener that has a certificate, with what it shows for names of SNI."""
     parameters = _parameters(document.tls_settings.inbound)
     return {
         listener.name: ServerContext.build(
-            identities[listener.certificate], parameters, scope=f"{listener.name}/{version}"
+            identities[listener.certificate],
+            parameters,
+            scope=f"{listener.name}/{version}",
+            by_name={
+                parse_sni_name(entry.name): identities[entry.certificate]
+                for entry in listener.sni
+                if entry.certificate in identities
+            },
         )
         for listener in document.listeners
         if listener.certificate in identities

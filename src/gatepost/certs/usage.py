@@ -1,4 +1,7 @@
-"""Which part of the configuration uses which certificate profile (R1, R13 to R15)."""
+"""Which part of the configuration uses which certificate profile (R1, R13 to R18).
+
+A profile that is used anywhere here is not deleted, and its page says where it stands.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gatepost.config.defaults import DEMO
+from gatepost.config.links import LINKS
+from gatepost.config.sni import WILDCARD
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One place that names a profile.
+    """One place that names a profile, or takes the default one by leaving the name out.
 
     `path` is the configuration path, `what` the same for people; `host` is the name that the certificate must carry
     there for peers that verify it, or empty (R10).
@@ -27,14 +34,24 @@ def uses(document: Mapping[str, Any]) -> Iterator[Use]:
     hosts: dict[str, str] = {}
     for index, interface in enumerate(document.get("interfaces") or ()):
         host = hosts[interface["name"]] = interface.get("hostname") or system
-        https = interface.get("https") or {}
-        if name := https.get("certificate"):
+        if (https := interface.get("https")) is not None:
             path = f"interfaces[{index}].https.certificate"
-            yield Use(name, path, f"https of {interface['name']}", host)
+            yield Use(https.get("certificate", DEMO), path, f"https of {interface['name']}", host)
     for index, listener in enumerate(document.get("listeners") or ()):
-        if name := listener.get("certificate"):
-            host = hosts.get(listener.get("interface", ""), "")
-            yield Use(name, f"listeners[{index}].certificate", f"listener {listener['name']}", host)
+        host = hosts.get(listener.get("interface", ""), "")
+        yield from _listener(f"listeners[{index}]", listener, host)
     settings = (document.get("destination_controls") or {}).get("global") or {}
-    if name := settings.get("certificate"):
-        yield Use(name, "destination_controls.global.certificate", "delivery")
+    yield Use(settings.get("certificate", DEMO), "destination_controls.global.certificate", "delivery")
+    for link in LINKS:
+        if name := (document.get(link) or {}).get("certificate"):
+            yield Use(name, f"{link}.certificate", link.replace("_", " "))
+
+
+def _listener(path: str, listener: Mapping[str, Any], host: str) -> Iterator[Use]:
+    """Its first certificate, and those for names. A wildcard is no name that a certificate could carry as it is."""
+    what = f"listener {listener['name']}"
+    yield Use(listener.get("certificate", DEMO), f"{path}.certificate", what, host)
+    for number, entry in enumerate(listener.get("sni") or ()):
+        name = entry["name"]
+        carried = "" if name.startswith(WILDCARD) else name
+        yield Use(entry["certificate"], f"{path}.sni[{number}].certificate", f"{what} for {name}", carried)

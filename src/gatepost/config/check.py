@@ -16,8 +16,10 @@ from datetime import date
 from gatepost.config.check_access import access_findings
 from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_delivery import delivery_findings
+from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
+from gatepost.config.links import LINKS
 from gatepost.config.model import Document, Protocol
 from gatepost.config.outbound import Dane
 from gatepost.core.errors import Problem
@@ -40,14 +42,15 @@ def check(document: Document, certificates: Collection[str], today: date) -> tup
 def findings(document: Document, certificates: Collection[str], today: date) -> list[Finding]:
     """The same with positions instead of paths, for `examine`."""
     found: list[Finding] = []
+    certificates = {*certificates, *automatic_names(document)}
     for part in (
         _system(document),
-    certificates = {*certificates, *automatic_names(document)}
         _interfaces(document, certificates),
         _listeners(document, certificates),
         _ports(document),
         access_findings(document),
         delivery_findings(document, certificates, today),
+        link_findings(document, certificates),
         _other_names(document),
         _old_protocols(document),
         acme_findings(document, [(it.who, it.address, it.port) for it in _services(document)]),
@@ -78,6 +81,7 @@ def _listeners(document: Document, certificates: Collection[str]) -> Iterator[Fi
     for index, item in enumerate(document.listeners):
         loc = ("listeners", index)
         yield from dangling((*loc, "certificate"), "certificate", item.certificate, certificates)
+        yield from sni_findings((*loc, "sni"), item, certificates)
         yield from dangling((*loc, "interface"), "interface", item.interface, interfaces, ("interfaces",))
 
 
@@ -179,6 +183,9 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
         yield "certificate_authorities", "crl"
     if "web" in document.tls_settings.model_fields_set:
         yield "tls_settings", "web"
+    for link in LINKS:
+        if getattr(document, link).certificate is not None:
+            yield link, "certificate"
     if document.alerts.recipients:
         yield "alerts", "recipients"
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from gatepost.config.recipients import MailboxEntryText
 from gatepost.config.section import Section
 from gatepost.config.senders import SenderText
+from gatepost.config.sni import SniText
 from gatepost.config.values import (
     UNLIMITED,
     AddressText,
@@ -177,6 +178,16 @@ class ListenerTimeouts(Section):
     session: DurationOrUnlimited = Field(default=3_600, description="A connection as a whole.")
 
 
+class SniCertificate(Section):
+    """Another certificate of a listener, for clients that ask for a name (RFC 6066 §3)."""
+
+    name: SniText = Field(
+        description="Host name that clients ask for, or *.domain for one label before it.",
+        examples=["mx2.example.net"],
+    )
+    certificate: Name = Field(description="Certificate profile that they are shown.", examples=["Demo"])
+
+
 class Listener(Section):
     """An SMTP service on an interface."""
 
@@ -191,7 +202,11 @@ class Listener(Section):
         default=ListenerTls.STARTTLS, description="starttls, or implicit: TLS from the first byte (RFC 8314)."
     )
     certificate: Name = Field(
-        default="Demo", description="Certificate profile that the listener presents (R13)."
+        default="Demo",
+        description="Certificate profile that the listener presents (R13): without SNI, and for a name not under sni.",
+    )
+    sni: tuple[SniCertificate, ...] = Field(
+        default=(), description="Other certificates, by the name that a client asks for."
     )
     host_access: tuple[SenderGroup, ...] = Field(default=(), description="The HAT: first match wins.")
     recipient_access: tuple[RecipientRule, ...] = Field(

@@ -21,6 +21,7 @@ from gatepost.config.inbound import (
     MailFlowPolicy,
     standard_policies,
 )
+from gatepost.config.links import Dlp, FileAnalysis, Ldap, WebSecurity
 from gatepost.config.outbound import (
     BounceProfile,
     Bounces,
@@ -183,6 +184,12 @@ class Document(Section):
     )
     tls_settings: TlsSettings = Field(default=TlsSettings(), description="TLS versions and ciphers.")
     acme: Acme = Field(default=Acme(), description="Certificates that are issued and renewed by themselves.")
+    ldap: Ldap = Field(default=Ldap(), description="Directory servers.")
+    web_security: WebSecurity = Field(default=WebSecurity(), description="The service that rates URLs.")
+    dlp: Dlp = Field(default=Dlp(), description="The manager of data-loss prevention.")
+    file_analysis: FileAnalysis = Field(
+        default=FileAnalysis(), description="The service that analyses files."
+    )
     alerts: Alerts = Field(default=Alerts(), description="Mail to administrators.")
     log_subscriptions: tuple[LogSubscription, ...] = Field(
         default=(LogSubscription(name="mail_logs"),), description="Logs that are written."

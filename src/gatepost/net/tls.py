@@ -30,6 +30,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from gatepost.config.sni import meant_name
 from gatepost.net import openssl_private
 from gatepost.net.errors import ContextError
 
@@ -62,12 +63,15 @@ class Identity:
 class TlsParameters:
     """`tls_settings` of one direction. `ciphers` is `default` or an OpenSSL string, TLS 1.3 names included.
 
-    `groups` is an OpenSSL group list, or empty for the product's default of the direction.
+    `groups` and `signatures` are OpenSSL lists of groups and signature algorithms, or empty for the product's default
+    of the direction. `maximum` is the newest version, or empty for the library's.
     """
 
     minimum: str = "TLSv1.2"
     ciphers: str = "default"
     groups: str = ""
+    signatures: str = ""
+    maximum: str = ""
 
 
 @dataclass(slots=True)
@@ -204,6 +208,10 @@ def _context(parameters: TlsParameters) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.clear_mode(_MODE_PARTIAL_WRITE)
     _set_ciphers(context, parameters.ciphers, 0 if version in _LEGACY else 1)
+    if parameters.maximum:
+        context.set_max_proto_version(_VERSIONS[parameters.maximum])
+    if parameters.signatures:
+        _require_signatures(context, parameters.signatures)
     return context
 
 
@@ -232,6 +240,13 @@ def _require_groups(context: SSL.Context, groups: str) -> None:
         raise ContextError("this build of the TLS library cannot be given a group list")
     if not openssl_private.set_groups(context, groups):
         raise ContextError(f"no such key-exchange groups: {groups!r}")
+
+
+def _require_signatures(context: SSL.Context, signatures: str) -> None:
+    if not openssl_private.prove_features().signature_algorithms:
+        raise ContextError("this build of the TLS library cannot be given a list of signature algorithms")
+    if not openssl_private.set_signature_algorithms(context, signatures):
+        raise ContextError(f"no such signature algorithms: {signatures!r}")
 
 
 def _server_context(
@@ -297,9 +312,8 @@ def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
 
 def _chooser(contexts: Mapping[str, SSL.Context]) -> Callable[[SSL.Connection], None]:
     def choose(connection: SSL.Connection) -> None:
-        name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
-        context = contexts.get(name) or contexts.get("*." + name.partition(".")[2])
-        if context is not None:
-            connection.set_context(context)
+        name = meant_name(contexts, (connection.get_servername() or b"").decode("ascii", "replace"))
+        if name is not None:
+            connection.set_context(contexts[name])
 
     return choose

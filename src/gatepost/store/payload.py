@@ -16,6 +16,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from gatepost.config.defaults import DEMO
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile, split_keys
@@ -90,10 +91,15 @@ def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> P
 
 
 def used_profiles(document: Mapping[str, Any]) -> set[str]:
-    """The profiles whose keys the mail workers use: the listeners', and the client's of deliveries."""
-    used: set[str] = set()
+    """The profiles whose keys the mail workers use: the listeners', and the client's of deliveries.
+
+    The document is in its written form, so what it leaves out is the default profile.
+    """
+    used = {DEMO for listener in document.get("listeners") or () if "certificate" not in listener}
     for section in ("listeners", "destination_controls"):
         _collect(document.get(section), used)
+    if "certificate" not in ((document.get("destination_controls") or {}).get("global") or {}):
+        used.add(DEMO)
     return used
 
 

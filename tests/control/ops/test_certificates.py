@@ -43,7 +43,7 @@ def test_a_list_has_the_contracts_keys_and_says_what_uses_what(bench: Bench) -> 
     rows = {row["name"]: row for row in bench.call("cert.list")}
     assert rows["gw"].keys() >= STABLE
     assert rows["gw"]["used_by"] == ["listener IncomingMail"]
-    assert rows["Demo"]["used_by"] == []
+    assert rows["Demo"]["used_by"] == ["delivery"]  # by default
     assert rows["Demo"]["status"] == "demo"
     (finding,) = rows["Demo"]["findings"]
     assert finding.keys() == {"code", "severity", "text", "repair"}
@@ -151,7 +151,10 @@ def test_what_the_library_would_not_serve_is_found_on_a_stopped_gateway_too(benc
     with pytest.raises(OperatorError) as caught:
         bench.call("cert.import", name="Demo", file=b64(pem_of(weak)), replace=True)
     assert caught.value.code == Exit.FAULTY_CONFIGURATION
-    assert [problem.path for problem in caught.value.problems] == ["listeners[0].certificate"]
+    assert [problem.path for problem in caught.value.problems] == [
+        "listeners[0].certificate",
+        "destination_controls.global.certificate",
+    ]
     assert bench.versions() == 2
     assert len(bench.store.revisions("Demo")) == 1
 

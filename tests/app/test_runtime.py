@@ -1,0 +1,67 @@
+"""A committed configuration as a worker uses it: which certificate each listener shows for which name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL
+from tests.fakes.ca import Issued
+from tests.fakes.gateway_parts import DOCUMENT, authority, listener
+
+from gatepost.app.runtime import build_runtime
+from gatepost.config.load import load_plain, to_plain
+from gatepost.net.tls import ClientContext, ServerContext, peer_chain
+
+
+def shown(context: ServerContext, name: str) -> tuple[bytes, ...]:
+    """The chain of a handshake in memory."""
+    client, server = ClientContext.build().connection(name), context.connection()
+    for _ in range(4):
+        for here, there in ((client, server), (server, client)):
+            try:
+                here.do_handshake()
+            except SSL.WantReadError:
+                pass
+            try:
+                there.bio_write(here.bio_read(65536))
+            except SSL.WantReadError:
+                pass
+    return peer_chain(client)
+
+
+def payload(profiles: dict[str, Issued], **sections: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "document": to_plain(load_plain({**DOCUMENT, **sections})),
+        "profiles": {
+            name: {"chains": [issued.chain_pem.decode()], "keys": [issued.key_pem.decode()]}
+            for name, issued in profiles.items()
+        },
+        "authorities": {"system": False, "custom_pem": ""},
+    }
+
+
+def test_a_listener_shows_the_certificate_of_the_name_that_is_asked_for() -> None:
+    names = ("gw", "two", "wild")
+    profiles = {name: authority().issue([f"{name}.example"]) for name in names}
+    sni = [
+        {"name": "MX2.example.net.", "certificate": "two"},
+        {"name": "*.example.org", "certificate": "wild"},
+    ]
+    runtime = build_runtime(payload(profiles, listeners=[listener(sni=sni), listener("Plain", port=2526)]))
+    for name, profile in [
+        ("mx2.example.net", "two"),
+        ("a.example.org", "wild"),
+        ("a.b.example.org", "gw"),
+        ("mx.example.net", "gw"),
+        ("", "gw"),
+    ]:
+        assert shown(runtime.server_contexts["In"], name)[0] == profiles[profile].chain_der[0], name
+    assert shown(runtime.server_contexts["Plain"], "mx2.example.net")[0] == profiles["gw"].chain_der[0]
+
+
+def test_a_listener_that_names_no_certificate_shows_the_demo_one() -> None:
+    demo = authority().issue(["demo.example"])
+    unnamed = {key: value for key, value in listener().items() if key != "certificate"}
+    runtime = build_runtime(payload({"Demo": demo}, listeners=[unnamed]))
+    assert shown(runtime.server_contexts["In"], "")[0] == demo.chain_der[0]
