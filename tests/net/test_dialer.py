@@ -7,7 +7,7 @@ import socket
 import pytest
 from tests.net.kit import reactor, run
 
-from gatepost.net.dialer import dial
+from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
@@ -55,6 +55,11 @@ def test_a_refused_connection_in_the_words_of_the_log() -> None:
                 assert caught.value.text == "[Errno 111] Connection refused"
 
     run(main)
+
+
+@pytest.mark.parametrize(("target", "source"), [("127.0.0.9", "127.0.0.1"), ("255.255.255.255", "0.0.0.0")])
+def test_the_source_towards_a_host_is_the_kernels_choice(target: str, source: str) -> None:
+    assert source_towards(ipaddress.ip_address(target), 25) == source
 
 
 def test_a_source_that_is_not_ours() -> None:

@@ -296,6 +296,26 @@ def test_a_bug_is_451_with_a_reference_that_the_log_explains(
     run(main)
 
 
+def test_a_bug_inside_a_handshake_writes_nothing_in_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise KeyError("secret detail")
+
+    monkeypatch.setattr("gatepost.net.stream.Stream._shake_hands", broken)
+
+    async def main() -> None:
+        async with gateway(tmp_path) as it:
+            client = await it.connect()
+            await client.hello()
+            assert (await client.say("STARTTLS")).startswith("220 ")
+            assert await client.ended() == ""
+            await it.log.line("ICID 1 close")
+            assert len(it.bugs) == 1
+
+    run(main)
+
+
 def test_a_session_without_an_identifier_is_put_off(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway(tmp_path) as it:

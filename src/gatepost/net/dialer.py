@@ -14,7 +14,7 @@ from contextlib import suppress
 from gatepost.core.address import IPAddress
 from gatepost.net.errors import TIMEOUT_TEXT, DialFailed, system_error_text
 from gatepost.net.reactor import Reactor
-from gatepost.net.socket_address import SocketAddress
+from gatepost.net.socket_address import SocketAddress, socket_address
 from gatepost.net.stream import Stream
 
 # Linux; the socket module of Python 3.11 has no name for it. Without it a bind to an address takes a port at
@@ -53,6 +53,20 @@ async def dial(
     except asyncio.CancelledError:
         sock.close()
         raise
+
+
+def source_towards(address: IPAddress, port: int) -> str:
+    """The address that the kernel would call from; the unspecified one where it knows no way there.
+
+    Nothing is sent: a datagram socket only asks the routing table.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((str(address), port))
+            return socket_address(asking.getsockname()).host
+    except OSError:
+        return "0.0.0.0" if address.version == 4 else "::"
 
 
 async def _connect(

@@ -120,7 +120,8 @@ class Session:
             lost = False
         except Exception as error:  # noqa: BLE001 - the named boundary: a bug never takes the worker down
             reference = self.services.on_bug(f"session ICID {self.icid}", error)
-            self.stream.write(Reply(451, "4.3.0", (f"Internal error, reference {reference}",)).encode())
+            if not self._shaking_hands:  # else it would stand in clear between the records
+                self.stream.write(Reply(451, "4.3.0", (f"Internal error, reference {reference}",)).encode())
             lost = False
         finally:
             await self._end(lost)

@@ -24,7 +24,7 @@ from gatepost.core.events import (
 )
 from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict
-from gatepost.net.dialer import dial
+from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
 from gatepost.policy.tls_out import (
@@ -319,9 +319,10 @@ class Opener:
         report_broken(self._services, self._destination.domain, self._hop, self._dcid, local, broken)
 
     def _source(self) -> str:
-        """The address we would have called from; the unspecified one where the kernel was to choose."""
-        version = self._hop.address.version
-        return str(self._runtime.sources.get(version) or ("0.0.0.0" if version == 4 else "::"))
+        """The address we called from in vain: the fixed one, or the kernel's choice."""
+        hop = self._hop
+        fixed = self._runtime.sources.get(hop.address.version)
+        return str(fixed) if fixed is not None else source_towards(hop.address, hop.port)
 
 
 def _unwelcome(event: object) -> ConnectionBroken:
