@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from gatepost.core.tls import PeerCertificate
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.load import UNREADABLE, load_certificate
 from gatepost.pki.names import PresentedNames, read_names
-from gatepost.pki.text import folded_name, name_text
+from gatepost.pki.text import folded_name, name_text, printable
 
 MAX_NAMES_KEPT = 50  # in a `PeerCertificate`; matching looks at all
 
@@ -75,6 +76,20 @@ class Certificate:
     def public_key_der(self) -> bytes:
         """SubjectPublicKeyInfo."""
         return self.parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def issuer_addresses(self) -> tuple[str, ...]:
+        """Where it says that its issuer's certificate is (RFC 5280 §4.2.2.1), made safe to show; nothing fetches it."""
+        try:
+            access = self.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        except x509.ExtensionNotFound:
+            return ()
+        return tuple(
+            printable(entry.access_location.value)
+            for entry in access
+            if entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+            and isinstance(entry.access_location, x509.UniformResourceIdentifier)
+        )
 
     @property
     def pem(self) -> bytes:

@@ -40,15 +40,25 @@ def check_path(
     """
     last = len(path) - 1
     for depth, certificate in enumerate(path):
-        root = anchored and depth == last
-        yield from check_dates(depth, certificate, now)
-        yield from _check_key(depth, certificate)
-        if not root:
-            yield from _check_hash(depth, certificate)
+        if depth == 0 or (anchored and depth == last):
+            yield from check_dates(depth, certificate, now)
+            yield from _check_key(depth, certificate)
+        else:
+            yield from check_intermediate(depth, certificate, now, purpose)
         if depth == 0:
+            if not (anchored and last == 0):
+                yield from _check_hash(depth, certificate)
             yield from _check_host_usage(certificate, purpose)
-        elif not root:
-            yield from _check_issuer_usage(depth, certificate, purpose)
+
+
+def check_intermediate(
+    depth: int, certificate: Certificate, now: float, purpose: Purpose
+) -> Iterator[Finding]:
+    """What is wrong with one certificate between the host's own and the root."""
+    yield from check_dates(depth, certificate, now)
+    yield from _check_key(depth, certificate)
+    yield from _check_hash(depth, certificate)
+    yield from _check_issuer_usage(depth, certificate, purpose)
 
 
 def check_dates(depth: int, certificate: Certificate, now: float) -> Iterator[Finding]:

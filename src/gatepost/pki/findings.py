@@ -33,6 +33,21 @@ class Code(StrEnum):
     REVOKED = "revoked"
     CRL_STALE = "crl-stale"
     INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    MISORDERED = "misordered"
+    UNRELATED = "unrelated"
+    ROOT_INCLUDED = "root-included"
+    CROSS_SIGN = "cross-sign"
+    EXPIRES_SOON = "expires-soon"
+    KEY_MISMATCH = "key-mismatch"
+    NAME_MISMATCH = "name-mismatch"
+    COMMON_NAME_ONLY = "common-name-only"
+    UNUSABLE_NAME = "unusable-name"
+    MUST_STAPLE = "must-staple"
+    BAD_SERIAL = "bad-serial"
+    RARE_KEY = "rare-key"
+    DEMO = "demo"
 
 
 UNANCHORED = frozenset({Code.SELF_SIGNED, Code.MISSING_INTERMEDIATE, Code.UNTRUSTED_ROOT})
