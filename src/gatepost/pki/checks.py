@@ -48,7 +48,7 @@ def check_path(
         if depth == 0:
             if not (anchored and last == 0):
                 yield from _check_hash(depth, certificate)
-            yield from _check_host_usage(certificate, purpose)
+            yield from check_host_usage(certificate, purpose)
 
 
 def check_intermediate(
@@ -95,7 +95,7 @@ def _check_hash(depth: int, certificate: Certificate) -> Iterator[Finding]:
         yield finding(depth, Code.WEAK_HASH, f"signed with {used.name.upper()}", certificate)
 
 
-def _check_host_usage(certificate: Certificate, purpose: Purpose) -> Iterator[Finding]:
+def check_host_usage(certificate: Certificate, purpose: Purpose) -> Iterator[Finding]:
     """RFC 5280 §4.2.1.3 and .12, as OpenSSL's sslserver and sslclient purposes read them.
 
     A host certificate that is a CA too is only noted: `openssl req -x509` makes such ones by default.
