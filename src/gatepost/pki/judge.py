@@ -243,7 +243,7 @@ class Judge:
         self, chain: Sequence[bytes], anchors: Anchors, now: float, purpose: Purpose, crls: Crls = NO_CRLS
     ) -> ChainVerdict:
         """As the function of that name; a verdict is reused while no date of the chain has passed."""
-        key = (_digest(chain), anchors.version, purpose, crls.version)
+        key = (_digest(chain), anchors.version, purpose, crls.state(now))
         known = self._known.get(key)
         if known is not None and known[0] <= now < known[1]:
             self._known.move_to_end(key)

@@ -1,52 +1,194 @@
-"""Certificate revocation lists, as an immutable value that the judge looks into.
+"""Certificate revocation lists: one list read, and the lists of a configuration as a value that the judge looks into.
 
-A list counts when it names the issuer and the issuer's key has signed it. One that is out of date still
-revokes what it lists, and its age is noted. Lists for a part of the certificates only (indirect, delta,
-or with an unknown critical extension; RFC 5280 §5.2) are not used. No list for an issuer is no finding:
+A list counts when it names the issuer and the issuer's key has signed it (RFC 5280 §6.3.3), whoever carried it here. What it
+lists is revoked, also when the list is out of date; its age is a finding of its own, which breaks the chain only where the
+configuration says so. Of several lists of one issuer the youngest decides about age. No list for an issuer is no finding:
 which issuers must have one is the operator's choice, by which lists are loaded.
+
+A list for a part of the certificates (RFC 5280 §5.2.5: one distribution point of many, hosts only, authorities only)
+revokes what it lists like any other, since an issuer gives a serial number once; it says nothing of certificates outside its part. Indirect
+and delta lists, and lists with a critical extension that is not known, are not used.
+
+Limits. 8 MiB a list, some 200,000 entries; the serial numbers are kept as a set, since the library looks through its list one by one.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 
 from gatepost.pki.certificate import Certificate
+from gatepost.pki.errors import PkiError
 from gatepost.pki.findings import Code, Finding, finding
 from gatepost.pki.load import UNREADABLE
-from gatepost.pki.text import folded_name
+from gatepost.pki.text import folded_name, name_text
+
+MAX_LIST = 8 << 20
+_MAX_SIGNERS = 16  # keys of one name whose signature on a list is remembered
+_UNDERSTOOD = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier, x509.CRLNumber)
+_BEGIN, _END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Which certificates of its issuer a list speaks of; without limits, all."""
+
+    points: frozenset[str] | None = None  # the URLs under which certificates name this part
+    hosts_only: bool = False
+    authorities_only: bool = False
+    no_certificates: bool = False  # attribute certificates only
+
+    def covers(self, certificate: Certificate) -> bool:
+        left_out = self.hosts_only if certificate.is_ca else self.authorities_only
+        if left_out or self.no_certificates:
+            return False
+        return self.points is None or bool(self.points & _points_of(certificate))
+
+
+class RevocationList:
+    """One list. `next_update` is None where it does not say; `serials` are the numbers that it revokes."""
+
+    __slots__ = (
+        "_parsed",
+        "_part",
+        "_signers",
+        "der",
+        "issuer",
+        "issuer_key",
+        "next_update",
+        "number",
+        "serials",
+        "this_update",
+    )
+
+    def __init__(self, parsed: x509.CertificateRevocationList) -> None:
+        self._parsed = parsed
+        self._part = _part(parsed)
+        self._signers: dict[bytes, bool] = {}
+        self.der = parsed.public_bytes(Encoding.DER)
+        self.issuer = name_text(parsed.issuer)
+        self.issuer_key = folded_name(parsed.issuer)
+        self.number = _number(parsed)
+        self.this_update = parsed.last_update_utc.timestamp()
+        ends = parsed.next_update_utc
+        self.next_update = None if ends is None else ends.timestamp()
+        self.serials = frozenset(entry.serial_number for entry in parsed)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DER, lower-case hex."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @property
+    def partial(self) -> bool:
+        """It speaks of a part of the issuer's certificates only."""
+        return self._part != _Part()
+
+    def stale(self, now: float) -> bool:
+        """Its next update should have been there already."""
+        return self.next_update is not None and self.next_update < now
+
+    def covers(self, certificate: Certificate) -> bool:
+        """It would list the certificate, were that revoked."""
+        return certificate.issuer_key == self.issuer_key and self._part.covers(certificate)
+
+    def signed_by(self, issuer: Certificate) -> bool:
+        """The issuer's key signed it, and may sign such lists."""
+        if issuer.subject_key != self.issuer_key:
+            return False
+        key = issuer.public_key_der
+        known = self._signers.get(key)
+        if known is None:
+            known = _may_sign(issuer) and self._valid_signature(issuer)
+            if len(self._signers) < _MAX_SIGNERS:
+                self._signers[key] = known
+        return known
+
+    def _valid_signature(self, issuer: Certificate) -> bool:
+        key = cast(CertificateIssuerPublicKeyTypes, issuer.parsed.public_key())
+        try:
+            return self._parsed.is_signature_valid(
+                key
+            )  # TypeError for a key that cannot sign, such as X25519
+        except UNREADABLE:
+            return False
+
+    def older_than(self, other: RevocationList) -> bool:
+        """The issuer made it before the other one: by number, else by date. False between different issuers."""
+        if self.issuer_key != other.issuer_key:
+            return False
+        if self.number is not None and other.number is not None and self.number != other.number:
+            return self.number < other.number
+        return self.this_update < other.this_update
+
+
+def read_list(data: bytes) -> RevocationList:
+    """A list as PEM or DER. Raises PkiError for what is none, is damaged, or cannot be used, and says which."""
+    if len(data) > MAX_LIST:
+        raise PkiError(f"the revocation list is longer than {MAX_LIST >> 20} MiB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            parsed = x509.load_der_x509_crl(_der(data))
+            _require_usable(parsed)
+            return RevocationList(parsed)
+    except PkiError:
+        raise
+    except UNREADABLE:
+        raise PkiError("it is no revocation list, or is damaged", "a list is PEM (X509 CRL) or DER") from None
+
+
+def require_known_entries(data: bytes) -> None:
+    """Refuse a list with a critical extension in an entry (RFC 5280 §5.3). Slow for long lists; done once, when it comes in."""
+    for entry in x509.load_der_x509_crl(data):
+        try:
+            critical = any(extension.critical for extension in entry.extensions)
+        except UNREADABLE:
+            raise PkiError("an entry of the revocation list is damaged") from None
+        if critical:
+            raise PkiError("an entry of the revocation list has a critical extension that is not known")
 
 
 class Crls:
-    """The lists of one configuration. Immutable; `version` is a digest of the content."""
+    """The lists of one configuration. Immutable; `version` is a digest of content and rule.
 
-    __slots__ = ("_by_issuer", "problems", "version")
+    With `refuse_stale` a list that is out of date breaks the chains that it covers.
+    """
 
-    def __init__(self, lists: Iterable[bytes] = ()) -> None:
-        self._by_issuer: dict[str, list[x509.CertificateRevocationList]] = {}
+    __slots__ = ("_by_issuer", "_refuse_stale", "lists", "problems", "version")
+
+    def __init__(self, lists: Iterable[bytes] = (), *, refuse_stale: bool = False) -> None:
+        self._refuse_stale = refuse_stale
+        self._by_issuer: dict[str, list[RevocationList]] = {}
         problems: list[str] = []
-        digest = hashlib.sha256()
+        read: list[RevocationList] = []
+        digest = hashlib.sha256(b"refuse" if refuse_stale else b"warn")
         for number, data in enumerate(lists, start=1):
             try:
-                parsed = _load(data)
-                usable = _usable(parsed)
-                issuer = folded_name(parsed.issuer)
-            except UNREADABLE:
-                problems.append(f"revocation list {number} cannot be read")
+                found = read_list(data)
+            except PkiError as error:
+                problems.append(f"revocation list {number}: {error.text}")
                 continue
-            if not usable:
-                problems.append(f"revocation list {number} covers only a part of the certificates")
-                continue
-            digest.update(parsed.public_bytes(Encoding.DER))
-            self._by_issuer.setdefault(issuer, []).append(parsed)
+            digest.update(hashlib.sha256(found.der).digest())
+            read.append(found)
+            self._by_issuer.setdefault(found.issuer_key, []).append(found)
+        self.lists = tuple(read)
         self.problems = tuple(problems)
-        self.version = digest.hexdigest() if self._by_issuer else ""
+        self.version = digest.hexdigest() if read else ""
+
+    def state(self, now: float) -> str:
+        """What a verdict depends on besides the chain: `version`, and how many lists are out of date at `now`."""
+        return f"{self.version}/{sum(one.stale(now) for one in self.lists)}" if self.lists else ""
 
     def check_path(self, path: Sequence[Certificate], now: float) -> Iterator[Finding]:
         """What the lists say of every certificate of a path but the root."""
@@ -56,34 +198,82 @@ class Crls:
     def _check(
         self, depth: int, certificate: Certificate, issuer: Certificate, now: float
     ) -> Iterator[Finding]:
-        for crl in self._by_issuer.get(certificate.issuer_key, ()):
-            if not _signed(crl, issuer):
-                continue
-            if crl.get_revoked_certificate_by_serial_number(certificate.parsed.serial_number) is not None:
-                yield finding(depth, Code.REVOKED, "certificate is revoked", certificate)
-                return
-            ends = crl.next_update_utc
-            if ends is not None and ends.timestamp() < now:
-                text = "the issuer's revocation list is out of date"
-                yield finding(depth, Code.CRL_STALE, text, certificate, breaks=False)
+        signed = [one for one in self._by_issuer.get(certificate.issuer_key, ()) if one.signed_by(issuer)]
+        serial = certificate.parsed.serial_number
+        if any(serial in one.serials for one in signed):
+            yield finding(depth, Code.REVOKED, "certificate is revoked", certificate)
+            return
+        covering = [one for one in signed if one.covers(certificate)]
+        if covering and all(one.stale(now) for one in covering):
+            text = "the issuer's revocation list is out of date"
+            yield finding(depth, Code.CRL_STALE, text, certificate, breaks=self._refuse_stale)
 
 
 NO_CRLS = Crls()
 
 
-def _load(data: bytes) -> x509.CertificateRevocationList:
-    if data.lstrip().startswith(b"-----BEGIN"):
-        return x509.load_pem_x509_crl(data)
-    return x509.load_der_x509_crl(data)
-
-
-def _usable(crl: x509.CertificateRevocationList) -> bool:
-    return not any(extension.critical for extension in crl.extensions)
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: Certificate) -> bool:
-    key = cast(CertificateIssuerPublicKeyTypes, issuer.parsed.public_key())
+def _der(data: bytes) -> bytes:
+    """The DER of the first PEM block of the right kind, or what is not PEM as it is. Raises ValueError."""
+    start = data.find(_BEGIN)
+    if start < 0:
+        return data
+    end = data.find(_END, start)
+    if end < 0:
+        raise ValueError("the block has no end")
     try:
-        return crl.is_signature_valid(key)  # TypeError for a key that cannot sign, such as X25519
-    except UNREADABLE:
-        return False
+        return binascii.a2b_base64(data[start + len(_BEGIN) : end])
+    except binascii.Error as error:
+        raise ValueError("the block is no base64") from error
+
+
+def _require_usable(parsed: x509.CertificateRevocationList) -> None:
+    for extension in parsed.extensions:
+        value = extension.value
+        if isinstance(value, x509.DeltaCRLIndicator):
+            raise PkiError("it is a delta list, which only says what changed", "take the complete list")
+        if isinstance(value, x509.IssuingDistributionPoint) and value.indirect_crl:
+            raise PkiError("it is an indirect list, for certificates of other issuers")
+        if extension.critical and not isinstance(value, _UNDERSTOOD):
+            raise PkiError("it has a critical extension that is not known")
+
+
+def _part(parsed: x509.CertificateRevocationList) -> _Part:
+    try:
+        point = parsed.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return _Part()
+    named = point.full_name is not None or point.relative_name is not None
+    return _Part(
+        _urls(point.full_name) if named else None,
+        point.only_contains_user_certs,
+        point.only_contains_ca_certs,
+        point.only_contains_attribute_certs,
+    )
+
+
+def _points_of(certificate: Certificate) -> frozenset[str]:
+    """The URLs under which the certificate says that it would be listed."""
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset().union(*(_urls(point.full_name) for point in value))
+
+
+def _urls(names: Iterable[x509.GeneralName] | None) -> frozenset[str]:
+    return frozenset(name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier))
+
+
+def _number(parsed: x509.CertificateRevocationList) -> int | None:
+    try:
+        return parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _may_sign(issuer: Certificate) -> bool:
+    """RFC 5280 §6.3.3 (f): where the key usage is said, it includes signing such lists."""
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
