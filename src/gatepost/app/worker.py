@@ -31,6 +31,7 @@ from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
 from gatepost.relay.accept import CHANGED, Session, serve
 from gatepost.relay.courier import Couriers
+from gatepost.relay.own_mail import OwnMail
 from gatepost.relay.queue import QueueRequests
 from gatepost.relay.services import Ids, Runtime, Services
 from gatepost.relay.tasks import Tasks
@@ -100,6 +101,7 @@ class Worker:
         await self._fill_pools()
         self._couriers = Couriers(self._services)
         self._requests = QueueRequests(self._services, self._couriers)
+        self._own_mail = OwnMail(self._services, self._couriers.scheduler)
         for message in await spool.recovered():
             self._couriers.scheduler.add(message)
         self._mark()
@@ -269,6 +271,8 @@ class Worker:
             return self._status()
         if kind.startswith("queue."):
             return await self._requests.answer(kind.removeprefix("queue."), args)
+        if kind.startswith("mail."):
+            return await self._own_mail.answer(kind.removeprefix("mail."), args)
         raise OperatorError(f"a worker does not know {kind!r}")
 
     def _status(self) -> dict[str, Any]:

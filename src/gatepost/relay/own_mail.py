@@ -1,0 +1,123 @@
+"""Mail of the gateway's own (alerts), handed over by the desk: kept like any other, and on its way under the recipient's plan.
+
+The envelope's sender is the null address, and nobody is to be told what became of it: such a mail can bounce, but no report
+and no loop comes of it. Its events are those of any message, with ICID 0, since no connection brought it; they are committed with it,
+so the log does not speak of a mail that was not kept.
+
+The desk asks again when it did not hear the answer. The last few hand-overs are remembered by their token, and one that
+was kept already is not kept twice.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any
+
+from gatepost.core.address import NULL_ADDRESS, Address
+from gatepost.core.envelope import Envelope, Notify, Recipient
+from gatepost.core.errors import Exit, OperatorError
+from gatepost.core.events import Event, MessageQueued, MessageReceived, MessageStarted, RecipientAccepted
+from gatepost.core.ids import OutOfIds
+from gatepost.relay.schedule import Scheduler
+from gatepost.relay.services import Remembered, Services
+from gatepost.relay.spool import keep
+from gatepost.store.spool import Progress, StoredMessage
+from gatepost.wire.received import scan_header
+from gatepost.wire.smtp_syntax import SyntaxFault, parse_path
+
+LISTENER = "gatepost"  # what the queue shows as its listener
+MAX_OWN_MAIL = 1 << 20
+MAX_RECIPIENTS = 1_000
+_REMEMBERED = 200
+
+
+class OwnMail:
+    """Answers `mail.*` requests of the desk."""
+
+    def __init__(self, services: Services, scheduler: Scheduler) -> None:
+        self._services = services
+        self._scheduler = scheduler
+        self._kept: Remembered[int] = Remembered(_REMEMBERED)
+
+    async def answer(self, action: str, args: Mapping[str, Any]) -> Any:
+        """`submit`: `{"token", "recipients", "content" (base64)}`, answered by `{"mid"}`.
+
+        Raises OperatorError when it is not kept.
+        """
+        if action != "submit":
+            raise OperatorError(f"there is no mail action {action!r}")
+        token = str(args["token"])
+        known = self._kept.get(token)
+        if known is None:
+            known = await self._keep([_address(text) for text in args["recipients"]], _content(args))
+            self._kept.put(token, known)
+        return {"mid": known}
+
+    async def _keep(self, recipients: list[Address], content: bytes) -> int:
+        services = self._services
+        if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+            raise OperatorError(f"a mail has 1 to {MAX_RECIPIENTS} recipients")
+        if not services.spool.room_for(len(content)):
+            raise _not_kept("not enough disk space")
+        try:
+            mid = services.ids.mid.take()
+        except OutOfIds:
+            raise _not_kept("no identifiers are left at this moment") from None
+        message = _message(mid, services.clock.now(), recipients, content)
+        body = services.spool.new_body(mid)
+        body.write(content)
+        refusal = await keep(services, self._scheduler, message, body, _events(message, content))
+        if refusal is not None:
+            raise _not_kept(refusal.cause or refusal.text)
+        return mid
+
+
+def _message(mid: int, now: float, recipients: list[Address], content: bytes) -> StoredMessage:
+    envelope = Envelope(
+        NULL_ADDRESS,
+        tuple(Recipient(address, frozenset({Notify.NEVER})) for address in recipients),
+        body_8bit=not content.isascii(),
+        smtputf8=any(address.needs_smtputf8 for address in recipients),
+    )
+    return StoredMessage(
+        mid,
+        now,
+        envelope,
+        dotted=b"\r\n." in content,
+        eight_bit=not content.isascii(),
+        listener=LISTENER,
+        progress=[Progress() for _ in recipients],
+    )
+
+
+def _events(message: StoredMessage, content: bytes) -> list[Event]:
+    """The lines of a message that came in, with the ICID 0 of one that nobody brought."""
+    now, mid, facts = message.received, message.mid, scan_header(content)
+    return [
+        MessageStarted(now, mid, 0, ""),
+        *(
+            RecipientAccepted(now, mid, 0, rid, recipient.address.text)
+            for rid, recipient in enumerate(message.envelope.recipients)
+        ),
+        MessageReceived(now, mid, facts.message_id, facts.subject, len(content), ""),
+        MessageQueued(now, mid),
+    ]
+
+
+def _address(text: Any) -> Address:
+    try:
+        return parse_path(f"<{text}>".encode(), allow_utf8=True, allow_null=False)
+    except (SyntaxFault, UnicodeEncodeError):
+        raise OperatorError(f"{text!r} is no mailbox that mail can be sent to") from None
+
+
+def _content(args: Mapping[str, Any]) -> bytes:
+    content = b64decode(str(args["content"]))
+    if not content or len(content) > MAX_OWN_MAIL:
+        raise OperatorError(f"a mail has 1 to {MAX_OWN_MAIL} octets")
+    return content
+
+
+def _not_kept(reason: str) -> OperatorError:
+    return OperatorError(f"the mail was not kept: {reason}", "it is tried again", code=Exit.TRY_AGAIN)
