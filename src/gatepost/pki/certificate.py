@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +21,7 @@ from gatepost.pki.load import UNREADABLE, load_certificate
 from gatepost.pki.names import PresentedNames, read_names
 from gatepost.pki.text import folded_name, name_text, printable
 
+MAX_REMEMBERED = 8 * 1024  # octets of a certificate that is kept when it was read
 MAX_NAMES_KEPT = 50  # in a `PeerCertificate`; matching looks at all
 
 
@@ -103,7 +105,19 @@ class Certificate:
 
 
 def read_certificate(der: bytes) -> Certificate:
-    """Parse one DER certificate whole. Raises MalformedCertificate."""
+    """Parse one DER certificate whole. Raises MalformedCertificate.
+
+    The last few hundred of usual size are remembered: the intermediates of the world's mail servers are few.
+    """
+    return _remembered(der) if len(der) <= MAX_REMEMBERED else _read(der)
+
+
+@lru_cache(maxsize=512)
+def _remembered(der: bytes) -> Certificate:
+    return _read(der)
+
+
+def _read(der: bytes) -> Certificate:
     parsed = load_certificate(der)
     return Certificate(
         der,

@@ -13,11 +13,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from OpenSSL import crypto
 
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.certificate import Certificate, read_certificate
+from gatepost.pki.certificate import MAX_REMEMBERED, Certificate, read_certificate
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.findings import OPENSSL_ERRORS, Code, Finding
 
@@ -48,8 +49,8 @@ def find_path(
         for root in roots:
             store.add_cert(anchors.native(root))
         store.set_time(datetime.datetime.fromtimestamp(min(max(now, EARLIEST), LATEST), datetime.UTC))
+        untrusted = [_native(other) for other in others]
         native_leaf = crypto.X509.from_cryptography(leaf.parsed)
-        untrusted = [crypto.X509.from_cryptography(other.parsed) for other in others]
         found = crypto.X509StoreContext(store, native_leaf, untrusted).get_verified_chain()
         known = {certificate.der: certificate for certificate in (leaf, *others, *roots)}
         return Path(tuple(_known(native, known) for native in found))
@@ -61,6 +62,18 @@ def find_path(
         return Path(failure=Finding(0, Code.MALFORMED, text, leaf.subject, leaf.issuer))
     finally:
         _empty_error_queue()
+
+
+def _native(intermediate: Certificate) -> crypto.X509:
+    if len(intermediate.der) > MAX_REMEMBERED:
+        return crypto.X509.from_cryptography(intermediate.parsed)
+    return _remembered(intermediate)
+
+
+@lru_cache(maxsize=256)
+def _remembered(intermediate: Certificate) -> crypto.X509:
+    """OpenSSL's form; the same few intermediates come again and again."""
+    return crypto.X509.from_cryptography(intermediate.parsed)
 
 
 def _known(native: crypto.X509, known: dict[bytes, Certificate]) -> Certificate:
