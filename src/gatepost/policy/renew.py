@@ -3,7 +3,7 @@
 When. At a fraction of the life that a certificate had when we got it, two thirds by default, so that one of six days
 and one of 398 days are both renewed in time. Where the CA suggests a window (RFC 9773 §4.2), at a point in it that the
 caller's `jitter` chooses, always the same for one certificate; at once when that point has passed. Whatever a CA
-suggests, nine tenths of the life are the latest moment.
+suggests, 95 % of the life are the latest moment.
 
 Never a loop. Life is counted from when the certificate was obtained, or from its first moment where that is later: a CA that
 dates its certificates back cannot make a new one due. And a certificate is never due in its first hours (a
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 FRACTION = 2 / 3
-LATEST = 0.9  # of the life, for a window that the CA suggests
+LATEST = 0.95  # of the life, whatever a configuration or a CA says
 REST_SHARE = 1 / 20  # of the life, in which a new certificate is never due …
 MAX_REST = 6 * 3600.0  # … and at most this
 
