@@ -84,7 +84,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
                     {"domain": "c.example", "tls": "none", "dane": "mandatory"},
                 ],
             },
-            certificate_authorities={"crl": ["https://crl.example/list.crl"]},
             tls_settings={"web": {"minimum": "TLSv1.3"}},
             alerts={"recipients": [{"address": "a@example.net"}]},
         ),
@@ -101,7 +100,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
         "destination_controls.default.mta_sts",
         "destination_controls.destinations[0].dane",
         "destination_controls.destinations[0].mta_sts",
-        "certificate_authorities.crl",
         "tls_settings.web",
         "alerts.recipients",
     ]

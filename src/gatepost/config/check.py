@@ -137,6 +137,10 @@ def _other_names(document: Document) -> Iterator[Finding]:
     yield from duplicates(("address_lists",), "name", [item.name for item in document.address_lists])
     yield from duplicates(("bounce_profiles",), "name", [item.name for item in document.bounce_profiles])
     yield from duplicates(("log_subscriptions",), "name", [item.name for item in document.log_subscriptions])
+    sources = document.certificate_authorities.crl
+    key = "name" if len({item.url for item in sources}) == len(sources) else "url"
+    names = [item.title if key == "name" else item.url for item in sources]
+    yield from duplicates(("certificate_authorities", "crl"), key, names)
     for index, profile in enumerate(document.bounce_profiles):
         if profile.initial_retry > profile.max_retry:
             loc = ("bounce_profiles", index, "initial_retry")
@@ -179,8 +183,6 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
     yield from _waiting_destinations(document)
     if "validate_dnssec" in document.dns.model_fields_set and document.dns.validate_dnssec:
         yield "dns", "validate_dnssec"
-    if document.certificate_authorities.crl:
-        yield "certificate_authorities", "crl"
     if "web" in document.tls_settings.model_fields_set:
         yield "tls_settings", "web"
     for link in LINKS:

@@ -19,7 +19,7 @@ from gatepost.config.load import load_plain, to_plain
 from gatepost.config.model import Document
 from gatepost.config.yaml_write import write_flow
 
-_NAMES = ("name", "group", "domain", "recipient", "address")
+_NAMES = ("name", "group", "domain", "recipient", "address", "url")
 _ORDERED = frozenset({"host_access", "recipient_access"})
 _ORDER = "(order)"
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from gatepost.config.acme import Acme
+from gatepost.config.authorities import CertificateAuthorities
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.inbound import (
     AddressList,
@@ -31,7 +32,7 @@ from gatepost.config.outbound import (
 )
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
-from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, Text
+from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size
 
 DEFAULT_PROFILE = "Default"
 
@@ -57,16 +58,6 @@ class Dns(Section):
     reverse: Flag = Field(default=True, description="Look up the names of connecting addresses.")
     allow_private_mx: Flag = Field(
         default=False, description="Deliver to private addresses that a recipient domain's DNS names."
-    )
-
-
-class CertificateAuthorities(Section):
-    """Which authorities verify peers (R11)."""
-
-    system: Flag = Field(default=True, description="Use the system's bundle.")
-    custom: Flag = Field(default=False, description="Use the custom list.")
-    crl: tuple[Text, ...] = Field(
-        default=(), description="Revocation lists (URLs).", examples=[["https://crl.example/list.crl"]]
     )
 
 

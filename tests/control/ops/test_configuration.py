@@ -98,10 +98,10 @@ def test_what_is_not_yaml_is_a_fault(either: Bench) -> None:
 
 
 def test_what_has_no_effect_yet_is_warned_about(either: Bench) -> None:
-    text = CONTRACT_LIKE + "certificate_authorities: {crl: ['https://crl.example/a.crl']}\n"
+    text = CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n"
     for answer in (either.apply(text), either.call("config.check", text=b64(text))):
         (warning,) = answer.get("warnings") or answer["problems"]
-        assert warning["path"] == "certificate_authorities.crl"
+        assert warning["path"] == "tls_settings.web"
         assert warning["text"] == "stored, not yet enforced"
         assert warning["severity"] == "warning"
 

@@ -29,6 +29,6 @@ def test_a_worker_that_is_down_is_a_problem_and_not_the_end(bench: Bench) -> Non
 
 def test_it_warns_of_what_is_not_enforced(bench: Bench) -> None:
     bench.start()
-    bench.apply(CONTRACT_LIKE + "certificate_authorities: {crl: ['https://crl.example/a.crl']}\n")
+    bench.apply(CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n")
     lines = [(warning["path"], warning["text"]) for warning in bench.call("status")["warnings"]]
-    assert ("certificate_authorities.crl", "stored, not yet enforced") in lines
+    assert ("tls_settings.web", "stored, not yet enforced") in lines

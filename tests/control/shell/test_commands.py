@@ -72,11 +72,11 @@ def test_faults_are_lines_on_standard_error_and_exit_78(running: Bench, file: Pa
 
 
 def test_warnings_are_said_in_the_contracts_words_with_exit_0(stopped: Home, file: Path) -> None:
-    file.write_text(CONTRACT_LIKE + "certificate_authorities: {crl: ['https://crl.example/a']}\n")
+    file.write_text(CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n")
     for command in ("check", "apply"):
         said = gatepost("config", command, str(file))
         assert said.code == 0
-        assert said.err == "certificate_authorities.crl: stored, not yet enforced\n"
+        assert said.err == "tls_settings.web: stored, not yet enforced\n"
 
 
 def test_a_file_that_cannot_be_read(stopped: Home, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_removing_mail_wants_a_yes(queued: Bench) -> None:
 
 
 def test_status_is_readable_in_80_columns_and_whole_in_json(queued: Bench, file: Path) -> None:
-    file.write_text(CONTRACT_LIKE + "certificate_authorities: {crl: ['https://crl.example/a']}\n")
+    file.write_text(CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n")
     gatepost("config", "apply", str(file))
     said = gatepost("status")
     assert said.code == 0
