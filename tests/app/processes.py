@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.app.desk import run_desk
+from gatepost.app.desk_jobs import Tools
 from gatepost.app.hardening import capabilities
+from gatepost.app.jobs import Job
 from gatepost.app.main import role_arguments, run
 from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
 from gatepost.app.start import StartOptions, say, start
 from gatepost.app.worker_main import run_worker
+from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Caller, Gateway
 from gatepost.core.errors import OperatorError
 from gatepost.core.ids import IdKind
@@ -32,8 +35,14 @@ from gatepost.store.payload import sealed_payload
 from gatepost.store.secrets import Keeper
 
 
-def document(*ports: int) -> dict[str, Any]:
+KEY = b"-----BEGIN PRIVATE KEY-----\nnone\n-----END PRIVATE KEY-----\n"
+
+
+def document(*ports: int, challenge: int = 0) -> dict[str, Any]:
+    """Listeners on these ports; with `challenge`, an automatic certificate whose challenges are answered there."""
+    acme = {"directory": "https://acme.example/", "certificates": [{"name": "x"}], "http_port": challenge}
     return {
+        **({"acme": acme} if challenge else {}),
         "interfaces": [{"name": "Loop", "address": "127.0.0.1"}],
         "listeners": [
             {"name": f"In{index}", "interface": "Loop", "port": port, "certificate": "Demo"}
@@ -133,8 +142,10 @@ def duplicate(descriptor: int) -> socket.socket:
 
 
 class TrivialOperations:
-    def __init__(self, store: ConfigStore, keeper: Keeper, gateway: Gateway, clock: Clock) -> None:
-        self.store, self.keeper, self.gateway, self.clock = store, keeper, gateway, clock
+    def __init__(
+        self, desk: Desk, store: ConfigStore, keeper: Keeper, gateway: Gateway, clock: Clock
+    ) -> None:
+        self.desk, self.store, self.keeper, self.gateway, self.clock = desk, store, keeper, gateway, clock
 
     async def call(self, op: str, args: Mapping[str, Any], caller: Caller) -> Any:
         match op:
@@ -148,7 +159,16 @@ class TrivialOperations:
                 )
                 return [{"worker": a.worker, "result": a.result, "error": a.error} for a in answers]
             case "commit":
-                return await self.commit(args["ports"], args["comment"], caller)
+                return await self.commit(args["ports"], args["comment"], caller, args.get("challenge", 0))
+            case "open":
+                self.desk.held = await self.desk.ports().open(args["kind"])
+                return [one.getsockname() for one in self.desk.held]
+            case "close":
+                for one in self.desk.held:
+                    one.close()
+                return None
+            case "crash":
+                os._exit(3)
             case "seal":
                 sealed = await self.keeper.seal("gw", 7, b"secret")
                 return (await self.keeper.open("gw", 7, sealed)).decode()
@@ -160,10 +180,12 @@ class TrivialOperations:
                 raise ZeroDivisionError("a secret detail")
         raise OperatorError(f"unknown operation {op}")
 
-    async def commit(self, ports: Sequence[int], comment: str, caller: Caller) -> int:
+    async def commit(self, ports: Sequence[int], comment: str, caller: Caller, challenge: int) -> int:
         latest = self.store.latest()
         assert latest is not None
-        content = Content(document(*ports), latest.content.profiles, "", latest.content.users)
+        content = Content(
+            document(*ports, challenge=challenge), latest.content.profiles, "", latest.content.users
+        )
         number = latest.number + 1
 
         def keep() -> None:
@@ -176,10 +198,25 @@ class TrivialOperations:
         return number
 
 
-def build(
-    _home: Home, store: ConfigStore, keeper: Keeper, gateway: Gateway, clock: Clock
-) -> TrivialOperations:
-    return TrivialOperations(store, keeper, gateway, clock)
+class Desk:
+    """What the desk is built of, and the sockets that it holds for a challenge."""
+
+    def __init__(self) -> None:
+        self.tools: Tools | None = None
+        self.held: list[socket.socket] = []
+
+    def build(
+        self, _home: Home, store: ConfigStore, keeper: Keeper, gateway: Gateway, clock: Clock
+    ) -> TrivialOperations:
+        return TrivialOperations(self, store, keeper, gateway, clock)
+
+    def make_jobs(self, tools: Tools) -> Sequence[Job]:
+        self.tools = tools
+        return ()
+
+    def ports(self) -> Ports:
+        assert self.tools is not None
+        return self.tools.ports
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -187,9 +224,10 @@ def main(arguments: Sequence[str]) -> int:
     if role == "worker":
         return run_worker(*role_arguments(rest), TrivialWorker)
     if role == "desk":
-        return run_desk(*role_arguments(rest), build)
+        desk = Desk()
+        return run_desk(*role_arguments(rest), desk.build, desk.make_jobs)
     home, port, workers, stop_seconds = rest
-    first = Beginning(document(int(port)), "chain", {}, b"key")
+    first = Beginning(document(int(port)), "chain", {}, KEY)
     start(
         StartOptions(home, int(workers), "", float(stop_seconds)),
         os.environ,

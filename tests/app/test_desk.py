@@ -212,9 +212,13 @@ class Recorder:
         return None
 
 
+async def no_job(name: str) -> None:
+    raise AssertionError(name)
+
+
 def activate(store: Callable[[], None]) -> list[str]:
     recorder = Recorder()
-    gateway = RemoteGateway(recorder, lambda _event: None, lambda: None)  # type: ignore[arg-type]
+    gateway = RemoteGateway(recorder, lambda _event: None, lambda: None, no_job)  # type: ignore[arg-type]
 
     def go() -> Coroutine[Any, Any, None]:
         return gateway.activate({"version": 2}, store)

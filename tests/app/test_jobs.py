@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gatepost.app.jobs import Jobs
 
 PATIENCE = 10.0
@@ -60,6 +62,35 @@ def test_waking_reaches_the_named_job_or_all() -> None:
         await one.until(3)
         await two.until(2)
         await jobs.close()
+
+    asyncio.run(main())
+
+
+def test_who_asks_a_job_to_look_learns_when_it_has() -> None:
+    class Slow(Counting):
+        async def run(self) -> float:
+            await super().run()
+            await self.go.wait()
+            return 1e9
+
+    async def main() -> None:
+        slow = Slow("slow", 1e9)
+        slow.go = asyncio.Event()  # type: ignore[attr-defined]
+        jobs = Jobs([slow], no_bug)
+        jobs.start()
+        await slow.until(1)
+        looked = jobs.look("slow")  # while it runs: what it has begun with may be older than the question
+        slow.go.set()  # type: ignore[attr-defined]
+        async with asyncio.timeout(PATIENCE):
+            await looked
+        assert slow.count == 2
+        slow.go.clear()  # type: ignore[attr-defined]
+        left = jobs.look("slow")
+        await slow.until(3)
+        await jobs.close()
+        assert left.done()
+        with pytest.raises(KeyError):
+            jobs.look("unknown")
 
     asyncio.run(main())
 

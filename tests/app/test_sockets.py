@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatepost.app.sockets import Endpoint, Sockets, endpoints
+from gatepost.app.sockets import (
+    ChallengeKind,
+    Endpoint,
+    Sockets,
+    bind_challenge,
+    challenge_endpoints,
+    endpoints,
+)
 from gatepost.core.errors import Exit, OperatorError
 
 
@@ -89,3 +96,42 @@ def test_an_address_of_another_machine_says_so(sockets: Sockets) -> None:
     with pytest.raises(OperatorError) as refusal:
         sockets.plan([Endpoint("In", "192.0.2.1", 2525)])
     assert "this machine does not have that address" in refusal.value.hint
+
+
+def automatic(*places: Endpoint, **acme: object) -> dict[str, object]:
+    """A document with an interface and a listener for each place, and with automatic certificates."""
+    return {
+        "interfaces": [{"name": place.name, "address": place.address} for place in places],
+        "listeners": [{"name": place.name, "interface": place.name, "port": place.port} for place in places],
+        "acme": {"directory": "https://acme.example/", "certificates": [{"name": "x"}], **acme},
+    }
+
+
+def test_challenges_are_answered_where_mail_comes_in_or_where_the_configuration_says() -> None:
+    places = [Endpoint("A", "127.0.0.1", 25), Endpoint("B", "127.0.0.2", 25)]
+    found = challenge_endpoints(automatic(*places), ChallengeKind.HTTP)
+    assert [one.place for one in found] == [("127.0.0.1", 80), ("127.0.0.2", 80)]
+    found = challenge_endpoints(automatic(*places, interface="B", tls_port=8443), ChallengeKind.TLS_ALPN)
+    assert [one.place for one in found] == [("127.0.0.2", 8443)]
+
+
+def test_all_ports_of_a_challenge_are_bound_or_none() -> None:
+    (place,) = free(1)
+    document = automatic(Endpoint("A", "127.0.0.1", 25), Endpoint("B", "127.0.0.2", 25), http_port=place.port)
+    with socket.create_server(("127.0.0.2", place.port)), pytest.raises(OperatorError) as refusal:
+        bind_challenge(document, ChallengeKind.HTTP)
+    assert refusal.value.message == (
+        f"the challenge http-01 cannot use 127.0.0.2 port {place.port}: Address already in use"
+    )
+    assert not listens(place)
+    opened = bind_challenge(document, ChallengeKind.HTTP)
+    assert list(opened) == [f"http-01 127.0.0.1 {place.port}", f"http-01 127.0.0.2 {place.port}"]
+    assert listens(place)
+    for listening in opened.values():
+        listening.close()
+
+
+def test_without_automatic_certificates_no_port_is_opened() -> None:
+    document = automatic(*free(1), certificates=[])
+    with pytest.raises(OperatorError, match="no automatic certificates"):
+        bind_challenge(document, ChallengeKind.HTTP)

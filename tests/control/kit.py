@@ -147,6 +147,7 @@ class FakeGateway:
         self.before_store: Callable[[], None] = lambda: None
         self.workers = [FakeWorker(), FakeWorker()]
         self.events: list[Event] = []
+        self.looked: list[str] = []
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         open_payload(dict(payload), self._key, used_profiles(payload["document"]))
@@ -175,6 +176,9 @@ class FakeGateway:
             "desk": process,
             "listeners": [{"name": "IncomingMail", "address": "127.0.0.1", "port": 2525}],
         }
+
+    async def look(self, job: str, /) -> None:
+        self.looked.append(job)
 
     def emit(self, event: Event, /) -> None:
         self.events.append(event)

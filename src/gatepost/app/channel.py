@@ -214,10 +214,15 @@ class DescriptorInbox:
         self._collect()
         return self._have.pop(label)
 
-    def close(self) -> None:
-        self._end.close()
+    def clear(self) -> None:
+        """Close what came and was not taken."""
+        self._collect()
         while self._have:
             os.close(self._have.popitem()[1])
+
+    def close(self) -> None:
+        self.clear()
+        self._end.close()
 
     def _collect(self) -> None:
         while True:

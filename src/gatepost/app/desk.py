@@ -17,13 +17,15 @@ import socket
 import struct
 import traceback
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gatepost.app.channel import Channel
-from gatepost.app.desk_jobs import LoggedAlerts, Tools, make_jobs
+from gatepost.app.alerts import MailedAlerts
+from gatepost.app.challenge_ports import ChallengePorts
+from gatepost.app.channel import Channel, DescriptorInbox
+from gatepost.app.desk_jobs import Tools, make_jobs
 from gatepost.app.hardening import (
     become_background,
     die_with_parent,
@@ -71,8 +73,8 @@ def run_desk(
     raise_file_limit()
     become_background()
     os.umask(0o027)
-    os.close(descriptors)  # the desk is passed none
-    return asyncio.run(DeskRole(socket.socket(fileno=channel), build, make_jobs).run())
+    inbox = DescriptorInbox(socket.socket(fileno=descriptors))
+    return asyncio.run(DeskRole(socket.socket(fileno=channel), inbox, build, make_jobs).run())
 
 
 class RemoteKeeper:
@@ -93,10 +95,17 @@ class RemoteKeeper:
 class RemoteGateway:
     """The running gateway, behind the channel (`control.ports.Gateway`)."""
 
-    def __init__(self, channel: Channel, emit: Emit, activated: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        emit: Emit,
+        activated: Callable[[], None],
+        look: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._channel = channel
         self._emit = emit
         self._activated = activated
+        self._look = look
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         await self._channel.request("prepare", {"payload": payload})
@@ -118,6 +127,9 @@ class RemoteGateway:
         found: Mapping[str, Any] = await self._channel.request("status", {})
         return found
 
+    def look(self, job: str, /) -> Awaitable[None]:
+        return self._look(job)
+
     def emit(self, event: Event, /) -> None:
         self._emit(event)
 
@@ -125,8 +137,11 @@ class RemoteGateway:
 class DeskRole:
     """The desk's process: channel, store, operations, control socket."""
 
-    def __init__(self, channel: socket.socket, build: BuildOperations, make_jobs: MakeJobs) -> None:
+    def __init__(
+        self, channel: socket.socket, inbox: DescriptorInbox, build: BuildOperations, make_jobs: MakeJobs
+    ) -> None:
         self._end = channel
+        self._inbox = inbox
         self._build = build
         self._make_jobs = make_jobs
         self._jobs: Jobs | None = None
@@ -157,6 +172,7 @@ class DeskRole:
         if self._store is not None:
             self._store.close()
         self._channel.close()
+        self._inbox.close()
         return 0
 
     async def _until_gone(self) -> None:
@@ -178,21 +194,27 @@ class DeskRole:
         drop_child_capabilities(home)
         log = self._log = ProcessLog(home, self._clock)
         store = self._store = ConfigStore.open(home.config_db)
-        gateway = RemoteGateway(self._channel, log.emit, self._activated)
+        gateway = RemoteGateway(self._channel, log.emit, self._activated, self._look)
         await self._take_up(store, gateway, active)
         keeper = RemoteKeeper(self._channel)
         operations = self._build(home, store, keeper, gateway, self._clock)
         self._server = ControlServer(home, operations, self._bug)
         await self._server.open()
-        alerts = LoggedAlerts(gateway.emit, self._clock)
-        tools = Tools(home, store, keeper, gateway, operations, self._clock, alerts)
-        self._jobs = Jobs(self._make_jobs(tools), self._bug)
+        alerts = MailedAlerts(store, gateway, self._clock)
+        ports = ChallengePorts(self._channel, self._inbox)
+        tools = Tools(home, store, keeper, gateway, operations, self._clock, alerts, ports)
+        self._jobs = Jobs((*self._make_jobs(tools), alerts), self._bug)
         self._jobs.start()
 
     def _activated(self) -> None:
         """Another configuration is in force: every job looks again at what is due."""
         if self._jobs is not None:
             self._jobs.wake()
+
+    def _look(self, job: str) -> Awaitable[None]:
+        if self._jobs is None:
+            raise OperatorError("the gateway is starting", "try again", code=Exit.TRY_AGAIN)
+        return self._jobs.look(job)
 
     async def _take_up(self, store: ConfigStore, gateway: Gateway, active: int) -> None:
         """Activate a version that was stored when the desk before us died, just before the switch."""

@@ -33,6 +33,7 @@ class Jobs:
         self._jobs = tuple(jobs)
         self._on_bug = on_bug
         self._bells = {job.name: asyncio.Event() for job in self._jobs}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {job.name: [] for job in self._jobs}
         self._tasks = Tasks("job", on_bug)
 
     def start(self) -> None:
@@ -46,21 +47,39 @@ class Jobs:
             if name in ("", known):
                 bell.set()
 
+    def look(self, name: str) -> asyncio.Future[None]:
+        """Let one job look at once; done when it has looked, or will not any more. Raises KeyError for an unknown one."""
+        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[name].append(looked)
+        self.wake(name)
+        return looked
+
     async def close(self) -> None:
         """End them where they stand; what a job keeps must bear that."""
         await self._tasks.cancel()
+        for waiting in self._waiting.values():
+            _tell(waiting)
 
     async def _keep_running(self, job: Job) -> None:
         bell = self._bells[job.name]
         while True:
             bell.clear()
+            waiting, self._waiting[job.name] = self._waiting[job.name], []
             try:
                 pause = await job.run()
             except Exception as error:  # noqa: BLE001 - the boundary of a job: the others go on
                 self._on_bug(f"job {job.name}", error)
                 pause = AFTER_BUG
+            finally:
+                _tell(waiting)
             try:
                 async with asyncio.timeout(min(max(pause, 0.0), LONGEST_SLEEP)):
                     await bell.wait()
             except TimeoutError:
                 pass
+
+
+def _tell(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for looked in waiting:
+        if not looked.done():
+            looked.set_result(None)

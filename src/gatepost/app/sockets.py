@@ -1,5 +1,8 @@
 """The listening sockets: bound by the supervisor alone, kept over commits, passed to the workers.
 
+The ports of ACME challenges are no part of a configuration's sockets: they are bound when an order asks for them, handed over
+and forgotten here at once, so that they close with the order, or with the process that has it.
+
 A commit is planned first: sockets that both configurations share are kept, new ones are bound and listen at
 once (only `listen` finds out for certain that a port is taken), and what is gone is closed only after
 the switch. An abandoned plan closes what it opened; then nothing has changed.
@@ -12,8 +15,10 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
+from gatepost.config.challenge_ports import HTTP_PORT, TLS_PORT, answering_addresses
 from gatepost.core.errors import Exit, OperatorError
 
 BACKLOG = 1024
@@ -54,11 +59,69 @@ def endpoints(document: Mapping[str, Any]) -> list[Endpoint]:
     return found
 
 
-def bind(endpoint: Endpoint) -> socket.socket:
-    """A socket that listens at the endpoint, non-blocking. Raises OperatorError that says why it cannot."""
-    version = ipaddress.ip_address(endpoint.address).version
-    listening = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+class ChallengeKind(StrEnum):
+    """The ACME challenges that are answered on a port of ours."""
+
+    HTTP = "http-01"
+    TLS_ALPN = "tls-alpn-01"
+
+
+def challenge_endpoints(document: Mapping[str, Any], kind: ChallengeKind) -> list[Endpoint]:
+    """Where a challenge is answered, by a document in its JSON form."""
+    acme = document.get("acme") or {}
+    key, default = ("http_port", HTTP_PORT) if kind is ChallengeKind.HTTP else ("tls_port", TLS_PORT)
+    interfaces = {entry["name"]: str(entry["address"]) for entry in document.get("interfaces") or ()}
+    listening = (listener["interface"] for listener in document.get("listeners") or ())
+    addresses = answering_addresses(interfaces, acme.get("interface"), listening)
+    return [
+        Endpoint(f"the challenge {kind}", address, int(acme.get(key) or default)) for address in addresses
+    ]
+
+
+def bind_challenge(document: Mapping[str, Any], kind: ChallengeKind) -> dict[str, socket.socket]:
+    """Sockets for a challenge, by label; all or, when one cannot be bound, none (OperatorError).
+
+    A machine without IPv6 answers on IPv4 alone, where the configuration names neither.
+    """
+    acme = document.get("acme") or {}
+    if not (acme.get("directory") and acme.get("certificates")):
+        raise OperatorError(
+            "the configuration in force has no automatic certificates", "see acme.certificates"
+        )
+    wanted = challenge_endpoints(document, kind)
+    found: dict[str, socket.socket] = {}
+    for endpoint in wanted:
+        try:
+            found[f"{kind} {endpoint.label}"] = bind(endpoint, endpoint.name)
+        except OperatorError:
+            if endpoint.address == "::" and len(wanted) > 1 and not _has_ipv6():
+                continue
+            for listening in found.values():
+                listening.close()
+            raise
+    return found
+
+
+def _has_ipv6() -> bool:
+    """This machine has the loopback address of IPv6, and so the protocol."""
     try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def bind(endpoint: Endpoint, who: str = "") -> socket.socket:
+    """A socket that listens at the endpoint, non-blocking. Raises OperatorError that says why it cannot.
+
+    `who` wants it: the listener, unless somebody else is named.
+    """
+    who = who or f"the listener {endpoint.name}"
+    version = ipaddress.ip_address(endpoint.address).version
+    listening = None
+    try:
+        listening = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if version == 6:
@@ -66,9 +129,10 @@ def bind(endpoint: Endpoint) -> socket.socket:
         listening.bind(endpoint.place)
         listening.listen(BACKLOG)
     except OSError as error:
-        listening.close()
+        if listening is not None:
+            listening.close()
         raise OperatorError(
-            f"the listener {endpoint.name} cannot use {endpoint.address} port {endpoint.port}: {error.strerror}",
+            f"{who} cannot use {endpoint.address} port {endpoint.port}: {error.strerror}",
             _HINTS.get(error.errno or 0, "check the interface's address and the port"),
         ) from None
     return listening

@@ -27,7 +27,7 @@ from gatepost.app.channel import ChannelClosed, OnBug, PeerBug
 from gatepost.app.child import Child, State
 from gatepost.app.notify import Notifier
 from gatepost.app.shards import assign_shards, shards_on_disk
-from gatepost.app.sockets import Sockets, endpoint_json, endpoints
+from gatepost.app.sockets import ChallengeKind, Sockets, bind_challenge, endpoint_json, endpoints
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Noted, Warned
 from gatepost.core.ids import IdKind
@@ -255,7 +255,7 @@ class Supervisor:
 
     # --- requests of the desk ----------------------------------------------------------------
 
-    async def _answer_desk(self, _child: Child, kind: str, args: Mapping[str, Any]) -> Any:
+    async def _answer_desk(self, child: Child, kind: str, args: Mapping[str, Any]) -> Any:
         match kind:
             case "prepare":
                 self._refuse_when_stopping()
@@ -272,6 +272,8 @@ class Supervisor:
                 return await self._ask(args["kind"], args["args"], args.get("worker"))
             case "status":
                 return self._status()
+            case "challenge-ports":
+                return self._open_challenge_ports(child, ChallengeKind(args["kind"]))
             case "seal":
                 sealed = self._key.seal(args["name"], args["revision"], b64decode(args["secret"]))
                 return b64encode(sealed).decode("ascii")
@@ -282,6 +284,23 @@ class Supervisor:
                     raise OperatorError(str(error), code=Exit.FAULTY_CONFIGURATION) from None
                 return b64encode(secret).decode("ascii")
         raise OperatorError(f"unknown request {kind}")
+
+    def _open_challenge_ports(self, desk: Child, kind: ChallengeKind) -> list[str]:
+        """Bind the ports that an ACME challenge is answered on, and hand them over.
+
+        Which they are the configuration in force says, not the desk. No copy is kept: they close when the desk closes
+        them, or ends.
+        """
+        self._refuse_when_stopping()
+        opened = bind_challenge(self._activation.active["document"], kind)
+        try:
+            desk.pass_descriptors({label: listening.fileno() for label, listening in opened.items()})
+        except ChannelClosed:
+            return []
+        finally:
+            for listening in opened.values():
+                listening.close()
+        return list(opened)
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from gatepost.config.challenge_ports import HTTP_PORT, TLS_PORT
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
@@ -204,11 +205,11 @@ class Acme(Section):
         default=AcmeChallenge.HTTP, description="How names are proved to be ours."
     )
     http_port: Port = Field(
-        default=80,
+        default=HTTP_PORT,
         description="Port for http-01, open only while an order runs. The authority asks at port 80.",
     )
     tls_port: Port = Field(
-        default=443,
+        default=TLS_PORT,
         description="Port for tls-alpn-01, open only while an order runs. The authority asks at port 443.",
     )
     interface: Name | None = Field(

@@ -16,11 +16,11 @@ from gatepost.config.acme import (
     AcmeDns,
     parse_certificate_name,
 )
+from gatepost.config.challenge_ports import answering_addresses
 from gatepost.config.faults import Loc, shown
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.model import Document
 
-EVERYWHERE = ("0.0.0.0", "::")
 TakenPort = tuple[str, str, int]
 """Who has a port, and its address and number."""
 
@@ -35,20 +35,10 @@ def automatic_names(document: Document) -> frozenset[str]:
 
 
 def challenge_addresses(document: Document) -> tuple[str, ...]:
-    """Where the ports of challenges are opened: on the interface named, else on those of the listeners.
-
-    A gateway without a listener answers everywhere.
-    """
-    acme = document.acme
-    if acme.interface is not None:
-        named = document.interface(acme.interface)
-        return (named.address,) if named is not None else ()
-    interfaces = (document.interface(item.interface) for item in document.listeners)
-    addresses = dict.fromkeys(item.address for item in interfaces if item is not None)
-    unspecified = [address for address in addresses if ipaddress.ip_address(address).is_unspecified]
-    families = {ipaddress.ip_address(address).version for address in unspecified}
-    rest = [address for address in addresses if ipaddress.ip_address(address).version not in families]
-    return (*unspecified, *rest) or EVERYWHERE
+    """Where the ports of challenges are opened."""
+    interfaces = {item.name: item.address for item in document.interfaces}
+    listening = (item.interface for item in document.listeners)
+    return answering_addresses(interfaces, document.acme.interface, listening)
 
 
 def acme_findings(document: Document, taken: Iterable[TakenPort]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ the supervisor behind a channel, offline it is None and a commit only stores. Bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +63,10 @@ class Gateway(Protocol):
     async def status(self) -> Mapping[str, Any]:
         """The processes: `{"version": 7, "started": 1.7e9, "workers": [{"index": 0, "pid": 9, "state": "running",
         "shards": [0], "restarts": 0}], "desk": {…}, "listeners": [{"name": …, "address": …, "port": …}]}`."""
+        ...
+
+    def look(self, job: str, /) -> Awaitable[None]:
+        """Let one of the desk's jobs look at once at what is due. Whoever wants to know awaits: it has looked then."""
         ...
 
     def emit(self, event: Event, /) -> None:
