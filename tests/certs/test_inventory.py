@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.ca import Issued, TestAuthority
 
-from gatepost.certs.inventory import Entry, entries, keep_profile, stored_text, with_profile
+from gatepost.certs.inventory import Entry, Inventory, keep_profile, stored_text, with_profile
+from gatepost.certs.pages import page
 from gatepost.certs.times import iso_time
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.keys import load_private_key
@@ -21,6 +22,7 @@ from gatepost.store.secrets import LocalKeeper, MasterKey
 
 AT = datetime.datetime(2027, 1, 15, 8, tzinfo=datetime.UTC)
 NOW = AT.timestamp()
+DAY = datetime.timedelta(days=1)
 CA = TestAuthority("Example CA", at=AT)
 KEY = MasterKey(bytes(32))
 DOCUMENT = {"listeners": [{"name": "A", "interface": "In", "certificate": "gw"}]}
@@ -50,8 +52,14 @@ def keep(store: ConfigStore, issued: Issued, name: str = "gw") -> Content:
 
 
 def entry(store: ConfigStore, issued: Issued) -> Entry:
-    (found,) = entries(store, keep(store, issued), Anchors.from_pem(CA.root_pem), NOW)
+    (found,) = Inventory(store).entries(keep(store, issued), NOW, anchors=Anchors.from_pem(CA.root_pem))
     return found
+
+
+def details(store: ConfigStore, found: Entry) -> dict[str, object]:
+    stored = store.profile(found.facts.revision)
+    assert stored is not None
+    return page(found, stored)
 
 
 def test_the_key_is_sealed_to_name_and_revision_and_in_no_other_column(store: ConfigStore) -> None:
@@ -71,9 +79,10 @@ def load_and_dump(issued: Issued) -> bytes:
 
 def test_the_json_forms_can_be_written_and_hold_no_key(store: ConfigStore) -> None:
     found = entry(store, CA.issue(["mx.example"]))
-    text = json.dumps(found.details())
-    assert found.document().items() <= found.details().items()
-    assert found.details()["private_key"] is True
+    shown = details(store, found)
+    text = json.dumps(shown)
+    assert found.document().items() <= shown.items()
+    assert shown["private_key"] is True
     assert "BEGIN" not in text
     assert found.document()["used_by"] == ["listener A"]
 
@@ -83,7 +92,7 @@ def test_the_json_forms_can_be_written_and_hold_no_key(store: ConfigStore) -> No
     [
         (CA.issue(["mx.example"]), "valid"),
         (CA.issue(["mx.example"], expired=True), "expired"),
-        (CA.issue(["mx.example"], end=AT + datetime.timedelta(days=3)), "expires-soon"),
+        (CA.issue(["mx.example"], start=AT - 80 * DAY, end=AT + 3 * DAY), "expires-soon"),
         (TestAuthority("Other", at=AT).issue(["mx.example"]), "missing-intermediate"),
     ],
 )
@@ -94,9 +103,9 @@ def test_the_status_is_what_matters_most(store: ConfigStore, issued: Issued, sta
 def test_a_stored_profile_that_cannot_be_read_is_shown_as_such(store: ConfigStore) -> None:
     revision = store.reserve_revision("gw", NOW)
     store.put_profile(StoredProfile(revision, "gw", NOW, "", {"name": "gw"}, b""))
-    (found,) = entries(store, Content(DOCUMENT, {"gw": revision}), Anchors(), NOW)
+    (found,) = Inventory(store).entries(Content(DOCUMENT, {"gw": revision}), NOW, anchors=Anchors())
     assert found.status == "malformed"
-    assert found.details()["private_key"] is False
+    assert details(store, found)["private_key"] is False
     assert "unreadable" in stored_text(store, revision)
 
 

@@ -312,6 +312,14 @@ class ConfigStore:
         )
         return [_profile(row) for row in rows]
 
+    def committed(self, name: str) -> list[tuple[int, float, str, int]]:
+        """The versions that have a profile of this name: number, time, author, revision; oldest first."""
+        return self._rows(
+            "SELECT v.number, v.at, v.author, p.value FROM version v, json_each(CAST(v.profiles AS TEXT)) p "
+            "WHERE p.key = ? ORDER BY v.number",
+            (name,),
+        )
+
     def sealed_names(self) -> list[str]:
         """The profiles of the current version that have a private key: what a lost master key costs."""
         latest = self.latest()

@@ -259,7 +259,8 @@ def test_the_contracts_file_is_taken_as_it_stands(bench: Bench) -> None:
     assert {problem.text for problem in caught.value.problems} == {'no certificate named "gw"'}
     bench.call("cert.new", name="gw", common_name="mx.example.net", key="p256")
     answer = bench.apply(text)
-    assert {warning["text"] for warning in answer["warnings"]} == {"stored, not yet enforced"}
+    texts = {warning["text"] for warning in answer["warnings"]}
+    assert {text for text in texts if "self-signed" not in text} == {"stored, not yet enforced"}
 
 
 def test_a_second_store_sees_what_was_committed(bench: Bench) -> None:

@@ -8,9 +8,9 @@ log for every operation that changes something or shows a key, with who asked an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatepost.control.ops.audit import OfflineLog, audit_event
 from gatepost.control.ops.confined import read_confined
@@ -22,12 +22,23 @@ from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.secrets import Keeper
 
+if TYPE_CHECKING:
+    from gatepost.certs.inventory import Inventory
+
 _MODULES = {
     "alert": "alerts",
     "config": "configuration",
     "config.show": "versions",
     "config.history": "versions",
     "cert": "certificates",
+    "cert.new": "certificate_making",
+    "cert.import": "certificate_making",
+    "cert.install": "certificate_making",
+    "cert.renew": "certificate_changes",
+    "cert.renewal": "certificate_changes",
+    "cert.repair": "certificate_changes",
+    "cert.restore": "certificate_changes",
+    "cert.delete": "certificate_changes",
     "cert.names": "names",
     "ca": "authorities",
     "queue": "queue",
@@ -51,7 +62,7 @@ class Door:
     ) -> None:
         emit = gateway.emit if gateway is not None else OfflineLog(home, clock).emit
         read = read or (read_confined if gateway is not None else read_here)
-        self._context = Context(home, store, keeper, gateway, clock, emit, read)
+        self._context = Context(home, store, keeper, gateway, clock, emit, read, _later(store))
         self._operations: dict[str, Operation] = {}
         self._changing = asyncio.Lock()
 
@@ -91,6 +102,20 @@ class Door:
         said = result.get("said", "") if isinstance(result, Mapping) else ""
         context.emit(audit_event(context.clock.now(), found.name, caller, said))
         return result
+
+
+def _later(store: ConfigStore) -> Callable[[], Inventory]:
+    """The inventory of the certificates, made when it is first asked for: most commands do without."""
+    made: list[Inventory] = []
+
+    def inventory() -> Inventory:
+        if not made:
+            from gatepost.certs.inventory import Inventory
+
+            made.append(Inventory(store))
+        return made[0]
+
+    return inventory
 
 
 async def read_here(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 from gatepost.config.check import check
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import to_plain
+from gatepost.control.ops.consequences import assignment_warnings, issued
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
@@ -87,6 +88,7 @@ async def submit(
     latest = current(context)
     if not how.document and not draft.pending and draft.content == latest.content:
         return {**_answer(latest.number, draft, warnings, "nothing to do"), "unchanged": True}
+    warnings = (*warnings, *assignment_warnings(context, latest.content, draft.content))
     if how.pending:
         found = examine_content(context, draft.content)
         found.require()
@@ -160,6 +162,8 @@ async def commit(context: Context, caller: Caller, draft: Draft, comment: str) -
         raise OperatorError(
             "somebody else committed at the same moment", "try again", code=Exit.TRY_AGAIN
         ) from None
+    for event in issued(context, latest.content, content, number):
+        context.emit(event)
     return number, found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatepost.control.ports import Caller, Gateway
 from gatepost.core.errors import Exit, OperatorError
@@ -18,6 +18,9 @@ from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.secrets import Keeper
+
+if TYPE_CHECKING:
+    from gatepost.certs.inventory import Inventory
 
 MAX_COMMENT = 400
 
@@ -27,7 +30,10 @@ Reader = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What operations work with. `gateway` is None while none runs on this home."""
+    """What operations work with. `gateway` is None while none runs on this home.
+
+    `inventory` gives the one inventory of the certificates, which remembers what it read; it is loaded when first asked for.
+    """
 
     home: Home
     store: ConfigStore
@@ -36,6 +42,7 @@ class Context:
     clock: Clock
     emit: Emit
     read: Reader
+    inventory: Callable[[], Inventory]
 
     def running(self) -> Gateway:
         """The running gateway. Raises OperatorError (exit 69) where there is none."""

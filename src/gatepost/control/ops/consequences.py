@@ -1,0 +1,62 @@
+"""What a commit means for certificates: what is to be said of an assignment (R2), and which certificates are new in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gatepost.certs.usage import Use, uses
+from gatepost.control.ops.registry import Context
+from gatepost.core.certificate_events import CertificateIssued
+from gatepost.core.errors import Problem
+from gatepost.pki.profile import Origin
+from gatepost.store.config_store import Content
+
+
+def assignment_warnings(context: Context, before: Content, after: Content) -> tuple[Problem, ...]:
+    """One warning for each certificate that nobody can verify and that is now assigned somewhere (R2)."""
+    if before.document == after.document:
+        return ()
+    known = {(use.what, use.certificate) for use in uses(before.document)}
+    fresh: dict[str, list[Use]] = {}
+    for use in uses(after.document):
+        if (use.what, use.certificate) not in known and use.certificate in after.profiles:
+            fresh.setdefault(use.certificate, []).append(use)
+    return tuple(
+        _unverifiable(context, after, name, found)
+        for name, found in fresh.items()
+        if _alone(context, after, name)
+    )
+
+
+def _alone(context: Context, content: Content, name: str) -> bool:
+    leaves = context.inventory().facts(content.profiles[name]).leaves
+    return bool(leaves) and all(leaf.alone for leaf in leaves)
+
+
+def _unverifiable(context: Context, content: Content, name: str, found: list[Use]) -> Problem:
+    where = ", ".join(use.what for use in found)
+    demo = context.inventory().facts(content.profiles[name]).origin == Origin.DEMO
+    if demo:
+        text = f"{name} is a demo certificate: it encrypts, but nobody can verify it ({where})"
+        return Problem(found[0].path, text, "make or import a certificate of your own", warning=True)
+    text = (
+        f"{name} is self-signed: TLS works, but a sender that requires verification will refuse it ({where})"
+    )
+    return Problem(found[0].path, text, "have it signed by an authority", warning=True)
+
+
+def issued(context: Context, before: Content, after: Content, number: int) -> Iterator[CertificateIssued]:
+    """The certificates that are served for the first time with version `number`; what a rollback brings back is not new."""
+    inventory = context.inventory()
+    for name, revision in after.profiles.items():
+        old = before.profiles.get(name)
+        if revision == old or any(
+            row[3] == revision for row in context.store.committed(name) if row[0] < number
+        ):
+            continue
+        known = {leaf.fingerprint for leaf in inventory.facts(old).leaves} if old is not None else set()
+        for leaf in inventory.facts(revision).leaves:
+            if leaf.fingerprint not in known:
+                yield CertificateIssued(
+                    context.clock.now(), name, leaf.origin, leaf.subject, leaf.not_after, leaf.fingerprint
+                )
