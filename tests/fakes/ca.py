@@ -16,6 +16,7 @@ made once for each size and shared.
     ca.issue(["mx.example"], is_ca=True)                 # a leaf with CA:TRUE
     ca.issue(["mx.example"], key="rsa1024")              # also ed25519, p256, p384, p521, rsa2048, rsa3072
     ca.issue(["mx.example"], extensions=[(UNKNOWN, True)])            # a critical unknown extension
+    ca.issue(["mx.example"], negative_serial=True)
     TestAuthority("Old CA", key="rsa2048").issue(["mx.example"], hash_name="sha1")   # also md5
     self_signed(["mx.example"])                          # the leaf signed itself
 
@@ -24,13 +25,16 @@ made once for each size and shared.
     deep.sending(), deep.sending(leaf_only=True), deep.sending(root=True), deep.sending(duplicate=True),
     deep.sending(reverse=True), deep.sending(extra=[other.certificate])      # as another Issued
     ca.descend(8).issue(["mx.example"])                  # a long chain
+    sub.again(start=, end=), sub.again(key="p256")       # the same authority's other certificate; with a new key
     a.cross_sign(b), b.cross_sign(a)                     # loops
+    damaged(good.leaf)                                   # a signature that does not hold
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -40,6 +44,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -203,6 +208,10 @@ class TestAuthority:
         """An authority below this one; `choices` as for the constructor."""
         return TestAuthority(name, parent=self, **choices)
 
+    def again(self, **choices: Any) -> TestAuthority:
+        """An authority of this name and key with a certificate of its own: last year's, or next year's."""
+        return TestAuthority(self.name, parent=self.parent, **{"key": self.key, "at": self.at, **choices})
+
     def descend(self, levels: int) -> TestAuthority:
         """The lowest of `levels` authorities below this one."""
         authority = self
@@ -234,6 +243,7 @@ class TestAuthority:
         key_usage: x509.KeyUsage | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         hash_name: str = "sha256",
+        negative_serial: bool = False,
     ) -> Issued:
         """A leaf for these names (addresses in text form are taken as such); see the module's page for the choices.
 
@@ -262,6 +272,8 @@ class TestAuthority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         leaf = _sign(builder, self.key, hash_name)
+        if negative_serial:
+            leaf = _negative(leaf, self.key)
         return Issued(leaf, leaf_key, self.intermediates, self.top.certificate)
 
     def revocation_list(
@@ -336,6 +348,33 @@ def _sign(builder: x509.CertificateBuilder, key: PrivateKey, hash_name: str) -> 
     der = certificate.public_bytes(Encoding.DER)
     unsigned = der[: -len(certificate.signature)].replace(body, changed).replace(_SHA256_RSA, oid)
     return x509.load_der_x509_certificate(unsigned + signature)
+
+
+def _negative(certificate: x509.Certificate, key: PrivateKey) -> x509.Certificate:
+    """The same certificate with its serial number below zero, which the library does not write."""
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("a negative serial number needs an authority with an EC key")
+    number = certificate.serial_number.to_bytes(certificate.serial_number.bit_length() // 8 + 1, "big")
+    negative = bytes((number[0] | 0x80,)) + number[1:]
+    body = certificate.tbs_certificate_bytes.replace(number, negative, 1)
+    return _assembled(certificate, body, key.sign(body, ec.ECDSA(hashes.SHA256())))
+
+
+def damaged(certificate: x509.Certificate) -> x509.Certificate:
+    """The same certificate with one bit of its signature changed."""
+    der = certificate.public_bytes(Encoding.DER)
+    return x509.load_der_x509_certificate(der[:-1] + bytes((der[-1] ^ 1,)))
+
+
+def _assembled(certificate: x509.Certificate, body: bytes, signature: bytes) -> x509.Certificate:
+    """The certificate with another body and signature, and the algorithm that it has."""
+    der = certificate.public_bytes(Encoding.DER)
+    old = certificate.tbs_certificate_bytes
+    start = der.index(old) + len(old)
+    algorithm = der[start : start + 2 + der[start + 1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # for a serial number below zero
+        return x509.load_der_x509_certificate(_der(0x30, body + algorithm + _der(0x03, b"\0" + signature)))
 
 
 def _key_usage(*, certificates: bool) -> x509.KeyUsage:

@@ -17,7 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from gatepost.core.tls import PeerCertificate
 from gatepost.pki.errors import MalformedCertificate
-from gatepost.pki.load import UNREADABLE, load_certificate
+from gatepost.pki.load import UNREADABLE, load_certificate, serial_number
 from gatepost.pki.names import PresentedNames, read_names
 from gatepost.pki.text import folded_name, name_text, printable
 
@@ -39,6 +39,7 @@ class Certificate:
     issuer_key: str = field(repr=False)
     not_before: float
     not_after: float
+    serial: int
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and other.der == self.der
@@ -130,6 +131,7 @@ def _read(der: bytes) -> Certificate:
         folded_name(parsed.issuer),
         parsed.not_valid_before_utc.timestamp(),
         parsed.not_valid_after_utc.timestamp(),
+        serial_number(parsed),
     )
 
 

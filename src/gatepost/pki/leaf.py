@@ -20,7 +20,7 @@ def leaf_notes(leaf: Certificate) -> Iterator[Note]:
     """What the judge lets pass and an administrator should know."""
     yield from _names(leaf)
     yield from _promises(leaf)
-    if leaf.parsed.serial_number <= 0:
+    if leaf.serial <= 0:
         yield note(Code.BAD_SERIAL, "warning", "its serial number is not positive", leaf.subject)
 
 

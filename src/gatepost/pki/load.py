@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -28,14 +30,26 @@ def load_certificate(der: bytes) -> x509.Certificate:
     if len(der) > MAX_CERTIFICATE:
         raise MalformedCertificate(f"a certificate of {len(der)} octets is longer than any real one")
     try:
-        with warnings.catch_warnings():
-            # RFC 5280 §4.1.2.2 wants a positive serial; public roots with zero exist, and it harms nothing.
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        with _any_serial():
             parsed = x509.load_der_x509_certificate(der)
             _read_all(parsed)
     except UNREADABLE as error:
         raise MalformedCertificate("the certificate cannot be read") from error
     return parsed
+
+
+def serial_number(parsed: x509.Certificate) -> int:
+    """The serial number, also one that is not positive."""
+    with _any_serial():
+        return parsed.serial_number
+
+
+@contextmanager
+def _any_serial() -> Iterator[None]:
+    """RFC 5280 §4.1.2.2 wants a positive serial; public roots with zero exist, and it harms nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _read_all(parsed: x509.Certificate) -> None:

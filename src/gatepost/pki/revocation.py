@@ -199,7 +199,7 @@ class Crls:
         self, depth: int, certificate: Certificate, issuer: Certificate, now: float
     ) -> Iterator[Finding]:
         signed = [one for one in self._by_issuer.get(certificate.issuer_key, ()) if one.signed_by(issuer)]
-        serial = certificate.parsed.serial_number
+        serial = certificate.serial
         if any(serial in one.serials for one in signed):
             yield finding(depth, Code.REVOKED, "certificate is revoked", certificate)
             return

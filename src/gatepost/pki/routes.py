@@ -8,7 +8,7 @@ then the one that changes least; the order in which certificates were sent never
 What a peer may still need is not taken away: a cross-sign that is sent along, sound, and leads from the root of the best way
 to an older one stays behind it (`Routes.beyond`). Verifiers that trust the newer root stop there, the others go on.
 
-Limits: 10 certificates of a way, 32 ways, 300 signatures looked at, 40 certificates of one subject. So the work
+Limits: 20 certificates of a way, 32 ways, 300 signatures looked at, 40 certificates of one subject. So the work
 is bounded for loops of cross-signs and for hundreds of certificates of one name (C34).
 """
 
@@ -16,14 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.certificate import Certificate, read_certificate, signed_by
+from gatepost.pki.certificate import MAX_REMEMBERED, Certificate, read_certificate, signed_by
 from gatepost.pki.checks import Purpose, check_dates, check_intermediate, check_path
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.judge import MAX_USED, judge_chain
 from gatepost.pki.revocation import Crls
 
+MAX_LENGTH = (
+    20  # certificates of a way; more than the judge allows, so that what is only too long is known as such
+)
 MAX_ROUTES = 32
 MAX_SIGNATURES = 300
 MAX_SAME_NAME = 40
@@ -116,7 +120,7 @@ class Routes:
             if self.is_root(issuer):
                 ended = False
                 found.append(Route(path[1:], issuer, issuer in self.anchors))
-            elif len(path) < MAX_USED and identity(issuer) not in met:
+            elif len(path) < MAX_LENGTH and identity(issuer) not in met:
                 ended = False
                 self._climb((*path, issuer), found)
         if ended and len(found) < MAX_ROUTES:
@@ -160,10 +164,15 @@ class Routes:
         pair = (certificate.der, issuer.public_key_der)
         known = self._signed.get(pair)
         if known is None:
-            known = self._left > 0 and signed_by(certificate.parsed, issuer.parsed)
+            known = self._left > 0 and self._look(certificate, issuer)
             self._left -= 1
             self._signed[pair] = known
         return known
+
+    def _look(self, certificate: Certificate, issuer: Certificate) -> bool:
+        if certificate == self.leaf or max(len(certificate.der), len(issuer.der)) > MAX_REMEMBERED:
+            return signed_by(certificate.parsed, issuer.parsed)
+        return _between_authorities(certificate, issuer)
 
     def beyond(self, route: Route, purpose: Purpose) -> tuple[Certificate, ...]:
         """The sent cross-signs of the route's root that lead to another one, for peers that trust only that."""
@@ -202,9 +211,17 @@ class Routes:
             yield from self._tails((*tail, issuer), met, purpose)
 
 
+@lru_cache(maxsize=512)
+def _between_authorities(certificate: Certificate, issuer: Certificate) -> bool:
+    """Intermediates and roots are the same for many hosts."""
+    return signed_by(certificate.parsed, issuer.parsed)
+
+
 def best_route(routes: Routes, now: float, purpose: Purpose, crls: Crls) -> tuple[Route, list[Route]]:
     """The way to send, and all that were found, the best first."""
-    found = sorted(routes.all(), key=lambda route: _rank(route, routes, now, purpose, crls))
+    found = routes.all()
+    if len(found) > 1:
+        found.sort(key=lambda route: _rank(route, routes, now, purpose, crls))
     trusted = [route for route in found if route.anchored][:MAX_TRIED]
     if len(trusted) > 1:
         for route in trusted:
