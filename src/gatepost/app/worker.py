@@ -32,6 +32,7 @@ from gatepost.pki.judge import Judge
 from gatepost.relay.accept import CHANGED, Session, serve
 from gatepost.relay.courier import Couriers
 from gatepost.relay.own_mail import OwnMail
+from gatepost.relay.proof import ProofRequests, serve_proof
 from gatepost.relay.queue import QueueRequests
 from gatepost.relay.services import Ids, Runtime, Services
 from gatepost.relay.tasks import Tasks
@@ -62,6 +63,7 @@ class Worker:
         self._sessions: set[Session] = set()
         self._session_tasks = Tasks("session", self._bug)
         self._listeners: dict[tuple[str, str, int], Listener] = {}
+        self._proofs = ProofRequests(lambda: self._services.runtime, self._loop.time)
         self._prepared: tuple[Runtime, tuple[ListenerSocket, ...]] | None = None
         self._marking: asyncio.TimerHandle | None = None
         self._spool: Spool | None = None
@@ -176,6 +178,9 @@ class Worker:
 
     def _acceptor(self, name: str) -> Any:
         def on_connection(sock: socket.socket, peer: SocketAddress) -> None:
+            if self._proofs and self._proofs.take(sock, peer):
+                self._session_tasks.spawn(serve_proof(self._services, name, sock, peer))
+                return
             self._session_tasks.spawn(
                 serve(self._services, self._couriers.scheduler, self._sessions, name, sock, peer)
             )
@@ -273,6 +278,8 @@ class Worker:
             return await self._requests.answer(kind.removeprefix("queue."), args)
         if kind.startswith("mail."):
             return await self._own_mail.answer(kind.removeprefix("mail."), args)
+        if kind.startswith("proof."):
+            return await self._proofs.answer(kind.removeprefix("proof."), args)
         raise OperatorError(f"a worker does not know {kind!r}")
 
     def _status(self) -> dict[str, Any]:

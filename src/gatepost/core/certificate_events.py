@@ -53,6 +53,18 @@ class CertificatesServed(Event):
 
 
 @dataclass(slots=True)
+class ListenerProbed(Event):
+    """The gateway looked at what one of its listeners shows. `error` is set where no TLS came about."""
+
+    level: ClassVar[Level] = "Debug"
+    listener: str
+    address: str
+    sni: str
+    protocol: str
+    error: str = ""
+
+
+@dataclass(slots=True)
 class CertificateNotServed(Event):
     """A listener shows something else than was meant. `sni` is the name asked for, empty for none."""
 

@@ -34,11 +34,30 @@ async def dial(
 
     `timeout` is in seconds and exact. Cancelled, it leaves nothing open.
     """
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    return await connect(reactor, _new_socket(address), address, port, source=source, timeout=timeout)
+
+
+def bound_socket(address: IPAddress) -> socket.socket:
+    """A socket for `connect` that has its port already, since somebody is to be told of it. Raises DialFailed."""
+    sock = _new_socket(address)
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.bind((str(address), 0))
     except OSError as error:
+        sock.close()
         raise DialFailed(system_error_text(error)) from None
+    return sock
+
+
+async def connect(
+    reactor: Reactor,
+    sock: socket.socket,
+    address: IPAddress,
+    port: int,
+    *,
+    source: IPAddress | None = None,
+    timeout: float = 30.0,
+) -> Stream:
+    """The same as `dial` with a socket, which the stream owns from now on. Raises DialFailed."""
     try:
         async with asyncio.timeout(timeout):
             await _connect(reactor.loop, sock, (str(address), port), source)
@@ -67,6 +86,14 @@ def source_towards(address: IPAddress, port: int) -> str:
             return socket_address(asking.getsockname()).host
     except OSError:
         return "0.0.0.0" if address.version == 4 else "::"
+
+
+def _new_socket(address: IPAddress) -> socket.socket:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise DialFailed(system_error_text(error)) from None
 
 
 async def _connect(

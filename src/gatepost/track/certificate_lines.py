@@ -26,6 +26,12 @@ def _served(e: ev.CertificatesServed) -> Row:
     return f"Certificates of version {e.version} are on the wire: {listeners}, {e.handshakes} handshakes"
 
 
+def _probed(e: ev.ListenerProbed) -> Row:
+    asked = f"SNI {safe(e.sni)}" if e.sni else "no SNI"
+    how = f"failed: {safe(e.error)}" if e.error else e.protocol
+    return f"Probe of listener {safe(e.listener)} from {e.address}, {asked}: {how}"
+
+
 def _not_served(e: ev.CertificateNotServed) -> Row:
     asked = f"SNI {safe(e.sni)}" if e.sni else "no SNI"
     served = f"SHA-256 {e.served[:16]}" if e.served else "nothing"
@@ -65,6 +71,7 @@ CERTIFICATE_ROWS: Mapping[type[Event], Callable[[Any], Row]] = {
     ),
     ev.CertificateWaits: lambda e: f"Certificate {safe(e.name)} waits: {safe(e.reason)}",
     ev.CertificatesServed: _served,
+    ev.ListenerProbed: _probed,
     ev.CertificateNotServed: _not_served,
     ev.CertificateRolledBack: lambda e: (
         f"Version {e.version} brings back the certificates of version {e.to}: {safe(e.reason)}"
