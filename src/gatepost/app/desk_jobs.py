@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
@@ -29,4 +30,4 @@ class Tools:
 
 def make_jobs(tools: Tools) -> tuple[Job, ...]:
     """All of them."""
-    return ()
+    return (ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),)

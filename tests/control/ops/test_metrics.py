@@ -21,10 +21,20 @@ def test_every_worker_has_its_samples(bench: Bench) -> None:
     assert 'gatepost_worker_up{worker="1"} 1' in rows
     assert "gatepost_configuration_version 1" in rows
     assert all(
-        re.fullmatch(r'(# (HELP|TYPE) .*)|([a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+)', row)
+        re.fullmatch(r'(# (HELP|TYPE) .*)|([a-z_]+(\{[a-z0-9]+="[^"]*"(,[a-z0-9]+="[^"]*")*\})? \S+)', row)
         for row in rows
     )
     assert text.endswith("\n")
+
+
+def test_certificates_in_use_are_counted_by_state_with_their_ends(bench: Bench) -> None:
+    bench.start()
+    rows = bench.call("metrics")["text"].splitlines()
+    assert 'gatepost_certificates{state="valid"} 1' in rows
+    assert 'gatepost_certificates{state="expired"} 0' in rows
+    (end,) = [row for row in rows if row.startswith("gatepost_certificate_not_after_seconds{")]
+    assert 'what="certificate",name="Demo"' in end
+    assert float(end.rsplit(" ", 1)[1]) > bench.clock.now()
 
 
 def test_a_worker_that_is_down_is_down_and_has_no_counters(bench: Bench) -> None:

@@ -32,3 +32,18 @@ def test_it_warns_of_what_is_not_enforced(bench: Bench) -> None:
     bench.apply(CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n")
     lines = [(warning["path"], warning["text"]) for warning in bench.call("status")["warnings"]]
     assert ("tls_settings.web", "stored, not yet enforced") in lines
+
+
+def test_it_counts_what_expires_among_the_certificates_in_use(bench: Bench) -> None:
+    bench.start()
+    found = bench.call("status")["certificates"]
+    assert (found["used"], found["expiring"], found["expired"], found["telling"]) == (1, 0, 0, [])
+    assert found["soonest"]["name"] == "Demo"
+    ten_years = found["soonest"]["seconds_left"]
+    bench.clock.at += ten_years - 3 * 86_400
+    found = bench.call("status")["certificates"]
+    assert (found["expiring"], found["expired"]) == (1, 0)
+    assert found["telling"][0]["status"] == "expiring"
+    bench.clock.at += 4 * 86_400
+    found = bench.call("status")["certificates"]
+    assert (found["expiring"], found["expired"]) == (0, 1)

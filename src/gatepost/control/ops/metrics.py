@@ -6,13 +6,17 @@ was restarted counts from nothing again, as collectors expect of a counter. Name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gatepost import __version__
+from gatepost.certs.expiry import Item, Watch
 from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
+from gatepost.policy.expiry import State, state
 
 Labels = Mapping[str, str]
 
@@ -64,7 +68,30 @@ async def metrics(context: Context, arguments: Arguments, caller: Caller) -> Any
     processes = await gateway.status()
     answers = await gateway.ask_workers("status", {})
     told = {answer.worker: answer.result for answer in answers if not answer.error}
-    return {"text": exposition(families(processes, told, context.clock.now()))}
+    ends = await asyncio.to_thread(_ends, context)
+    found = [
+        *families(processes, told, context.clock.now()),
+        *certificate_families(ends, context.clock.now()),
+    ]
+    return {"text": exposition(found)}
+
+
+def _ends(context: Context) -> list[Item]:
+    """What is in use and ends one day."""
+    found = Watch(context.store).items(current(context).content, only_used=True)
+    return [item for item in found if item.used]
+
+
+def certificate_families(items: Sequence[Item], now: float) -> Iterator[Metric]:
+    """How many certificates, authorities and lists in use are in which state, and when each ends."""
+    states = [state(item.life, now) for item in items]
+    counted = tuple(({"state": one.value}, float(states.count(one))) for one in State)
+    yield Metric("certificates", "gauge", "What is in use and ends one day, by its state.", counted)
+    ends = tuple(
+        ({"what": item.what, "name": item.name, "sha256": item.fingerprint[:16]}, item.life.not_after)
+        for item in items
+    )
+    yield Metric("certificate_not_after_seconds", "gauge", "When it ends, since the epoch.", ends)
 
 
 def families(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gatepost import __version__
+from gatepost.certs.expiry import Watch, summary
 from gatepost.certs.times import iso_time
 from gatepost.control.ops.draft import problem_document, warnings_of
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
+from gatepost.store.config_store import Version
 
 _QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")
 
@@ -36,6 +39,7 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         },
         "workers": [_worker(row, told.get(row["index"])) for row in processes["workers"]],
         "desk": _process(processes["desk"]),
+        "certificates": await asyncio.to_thread(_certificates, context, version),
         "listeners": _listeners(processes["listeners"], version.content.document),
         "queue": {key: _sum(told.values(), key) for key in _QUEUE},
         "counters": _counters(told.values()),
@@ -43,6 +47,12 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         "problems": [answer.error for answer in answers if answer.error],
         "warnings": [problem_document(problem) for problem in warnings_of(context, version)],
     }
+
+
+def _certificates(context: Context, version: Version) -> dict[str, Any]:
+    """How many of what is in use expire soon or have expired, and what comes first."""
+    items = Watch(context.store).items(version.content, only_used=True)
+    return summary(items, context.clock.now())
 
 
 def _process(row: Mapping[str, Any]) -> dict[str, Any]:

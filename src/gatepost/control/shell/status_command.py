@@ -7,6 +7,7 @@ from typing import Any
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.options import HomeOption, JsonOption
 from gatepost.control.shell.screen import (
+    day,
     duration,
     facts,
     local,
@@ -18,6 +19,8 @@ from gatepost.control.shell.screen import (
     say_json,
     table,
 )
+
+_STATES = (("expiring", "expiring soon"), ("expired", "expired"))
 
 
 def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
@@ -37,6 +40,7 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
                 f"version {configuration['version']} by {configuration['author']}, "
                 f"{local(configuration['time'])}{comment}",
             ),
+            ("Certificates", _certificates(found["certificates"])),
         )
     )
     _say_processes(found)
@@ -50,6 +54,17 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
     )
     _say_queue(found)
     _say_troubles(found)
+
+
+def _certificates(found: dict[str, Any]) -> str:
+    """`3 in use, the first until 2027-04-01`, and what is wrong with them."""
+    first = found["soonest"]
+    if first is None:
+        return "none in use"
+    parts = [f"{found['used']:,} in use"]
+    parts += [f"{found[state]:,} {words}" for state, words in _STATES if found[state]]
+    until = "ended" if first["status"] == "expired" else "ends"
+    return f"{', '.join(parts)}; {first['what']} {first['name']} {until} first, {day(first['not_after'])}"
 
 
 def _say_processes(found: dict[str, Any]) -> None:
@@ -114,8 +129,21 @@ def _say_troubles(found: dict[str, Any]) -> None:
         note(f"spool shard {number}: could not be opened, its mail waits")
     for problem in found["problems"]:
         note(safe(problem))
+    for item in found["certificates"]["telling"]:
+        note(safe(f"{item['what']} {item['name']}: {_ending(item)}"))
     if found["warnings"]:
         say()
         say("Warnings")
         for warning in found["warnings"]:
             say(f"  {problem_line(warning)}")
+
+
+def _ending(item: dict[str, Any]) -> str:
+    days, rest = divmod(abs(item["seconds_left"]), 86_400)
+    span = f"{days} day{'s' if days != 1 else ''}" if days else f"{rest // 3_600} h"
+    ended = item["status"] == "expired"
+    return (
+        f"expired {span} ago, on {day(item['not_after'])}"
+        if ended
+        else f"expires in {span}, on {day(item['not_after'])}"
+    )
