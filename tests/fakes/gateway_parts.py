@@ -17,6 +17,7 @@ import asyncio
 import os
 import random
 import socket
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -119,6 +120,7 @@ class Gateway:
         self.resolver = FakeResolver()
         self.sessions: set[Session] = set()
         self.bugs: list[BaseException] = []
+        self.crls: tuple[bytes, ...] = ()  # taken up by the next commit
         self.ports: dict[str, int] = {}
         self._root = root
         self._loop = asyncio.get_running_loop()
@@ -189,6 +191,7 @@ class Gateway:
                 "document": document,
                 "profiles": {"gw": profile},
                 "authorities": authorities,
+                "crls": [b64encode(crl).decode("ascii") for crl in self.crls],
             }
         )
 

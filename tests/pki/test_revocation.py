@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.findings import Code
 from gatepost.pki.judge import Judge, Purpose, judge_chain
-from gatepost.pki.revocation import MAX_LIST, Crls, read_list, require_known_entries
+from gatepost.pki.revocation import MAX_LIST, Crls, ListFacts, read_list, require_known_entries
 
 AT = datetime.datetime(2027, 3, 1, tzinfo=datetime.UTC)
 NOW = AT.timestamp()
@@ -74,6 +75,10 @@ def made(
     return builder.sign(key or authority.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+def facts(der: bytes) -> ListFacts:
+    return read_list(der).facts
+
+
 def pem(der: bytes) -> bytes:
     body = base64.encodebytes(der)
     return b"-----BEGIN X509 CRL-----\n" + body + b"-----END X509 CRL-----\n"
@@ -92,10 +97,12 @@ def codes(chain: Any = GOOD, *lists: bytes, now: float = NOW, refuse_stale: bool
 def test_what_a_list_says_of_itself() -> None:
     der = made(SUB, GOOD.leaf, number=7)
     for data in (der, pem(der), b"text\r\n" + pem(der).replace(b"\n", b"\r\n") + b"more"):
-        found = read_list(data)
-        assert (found.issuer, found.number, found.der) == ("CN=Lists Sub CA", 7, der)
+        assert read_list(data).der == der
+        assert read_list(data).serials == {GOOD.leaf.serial_number}
+        found = facts(data)
+        assert (found.issuer, found.number, found.revoked) == ("CN=Lists Sub CA", 7, 1)
+        assert found.fingerprint == hashlib.sha256(der).hexdigest()
         assert (found.this_update, found.next_update) == (NOW - 86_400, NOW + 86_400)
-        assert found.serials == {GOOD.leaf.serial_number}
         assert not found.partial
         assert not found.stale(NOW)
         assert found.stale(NOW + 86_401)
@@ -192,13 +199,14 @@ def test_an_issuer_that_may_not_sign_lists_does_not() -> None:
 
 
 def test_a_younger_list_is_told_by_number_then_by_date() -> None:
-    one, two = read_list(made(number=1)), read_list(made(number=2, begin=AT - 5 * DAY))
+    one, two = facts(made(number=1)), facts(made(number=2, begin=AT - 5 * DAY))
     assert one.older_than(two)
     assert not two.older_than(one)
-    earlier, later = read_list(made(begin=AT - 2 * DAY)), read_list(made(number=4))
+    earlier, later = facts(made(begin=AT - 2 * DAY)), facts(made(number=4))
     assert earlier.older_than(later)
     assert not later.older_than(later)
-    assert not read_list(made(ROOT, begin=AT - 9 * DAY)).older_than(later)
+    for other in (made(ROOT, begin=AT - 9 * DAY), made(begin=AT - 9 * DAY, extensions=(point_of(),))):
+        assert not facts(other).older_than(later)
 
 
 # --- part and age -------------------------------------------------------------------------------------
@@ -218,7 +226,7 @@ def test_a_list_of_a_part_revokes_but_ages_only_for_its_part() -> None:
     )
     inside = SUB.issue(["mx.example"], extensions=[(names, False)])
     listed = made(SUB, inside.leaf, GOOD.leaf, extensions=(point_of(),))
-    assert read_list(listed).partial
+    assert facts(listed).partial
     assert codes(inside, listed) == codes(GOOD, listed) == ["revoked!"]
     old = made(SUB, end=AT - DAY / 2, extensions=(point_of(),))
     assert codes(inside, old) == ["crl-stale"]

@@ -11,6 +11,7 @@ from gatepost.net.tls import TlsSession
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Judge
+from gatepost.pki.revocation import NO_CRLS
 from gatepost.policy.tls_out import judge_tls
 from gatepost.relay.secure import expires, observe_session
 
@@ -22,6 +23,7 @@ class Parts:
 
     judge = Judge()
     anchors = Anchors.from_pem(authority().root_pem)
+    crls = NO_CRLS
     described = staticmethod(describe)
 
     class clock:

@@ -8,10 +8,12 @@ that OpenSSL does not take.
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
 from gatepost.certs.authorities import system_bundle
+from gatepost.config.authorities import StaleRule
 from gatepost.config.load import load_plain
 from gatepost.config.model import Document
 from gatepost.config.sni import parse_sni_name
@@ -20,6 +22,7 @@ from gatepost.core.errors import ConfigurationError, Exit, OperatorError
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.anchors import Anchors
+from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.relay.services import Runtime
@@ -65,6 +68,7 @@ def _build(document: Document, payload: Mapping[str, Any]) -> Runtime:
         },
         client_certificate=outbound if outbound in identities else "",
         anchors=_anchors(payload["authorities"]),
+        crls=_crls(document, payload),
         hostname=document.system.hostname,
         hello_name=_hello_name(document),
         hello_names=names,
@@ -124,6 +128,12 @@ def _anchors(authorities: Mapping[str, Any]) -> Anchors:
     if authorities["custom_pem"]:
         bundles.append(authorities["custom_pem"].encode())
     return Anchors.from_pem(*bundles)
+
+
+def _crls(document: Document, payload: Mapping[str, Any]) -> Crls:
+    """The revocation lists that count, and what one out of date does."""
+    refuse = document.certificate_authorities.crl_stale is StaleRule.REFUSE
+    return Crls((b64decode(one) for one in payload.get("crls", ())), refuse_stale=refuse)
 
 
 def _sources(document: Document) -> dict[int, IPAddress]:

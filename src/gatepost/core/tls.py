@@ -146,6 +146,7 @@ class TlsFacts:
     chain_code: str = ""
     chain_problem_subject: str = ""  # subject of the certificate that has the problem
     chain_problem_issuer: str = ""
+    chain_warning: str = ""  # what does not break a sound chain, but has to be said of it
     match: NameMatch | None = None
     names_tried: tuple[ReferenceName, ...] = ()
 

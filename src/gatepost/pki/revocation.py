@@ -55,20 +55,47 @@ class _Part:
         return self.points is None or bool(self.points & _points_of(certificate))
 
 
+@dataclass(frozen=True, slots=True)
+class ListFacts:
+    """What is to be known of a list without reading it again. Times are seconds since the epoch.
+
+    `next_update` and `number` are None where it does not say. `line` is the same for all lists that follow one another: those of one
+    issuer, of one of its keys, for one part of its certificates.
+    """
+
+    issuer: str
+    line: str
+    number: int | None
+    this_update: float
+    next_update: float | None
+    revoked: int
+    fingerprint: str  # SHA-256 of the DER, lower-case hex
+    partial: bool
+
+    def stale(self, now: float) -> bool:
+        """Its next update should have been there already."""
+        return self.next_update is not None and self.next_update < now
+
+    def older_than(self, other: ListFacts) -> bool:
+        """The issuer made it before the other one: by number, else by date. False between different lines."""
+        if self.line != other.line:
+            return False
+        if self.number is not None and other.number is not None and self.number != other.number:
+            return self.number < other.number
+        return self.this_update < other.this_update
+
+
 class RevocationList:
-    """One list. `next_update` is None where it does not say; `serials` are the numbers that it revokes."""
+    """One list. `serials` are the numbers that it revokes."""
 
     __slots__ = (
         "_parsed",
         "_part",
         "_signers",
         "der",
-        "issuer",
+        "facts",
         "issuer_key",
-        "next_update",
-        "number",
         "serials",
-        "this_update",
     )
 
     def __init__(self, parsed: x509.CertificateRevocationList) -> None:
@@ -76,27 +103,19 @@ class RevocationList:
         self._part = _part(parsed)
         self._signers: dict[bytes, bool] = {}
         self.der = parsed.public_bytes(Encoding.DER)
-        self.issuer = name_text(parsed.issuer)
         self.issuer_key = folded_name(parsed.issuer)
-        self.number = _number(parsed)
-        self.this_update = parsed.last_update_utc.timestamp()
-        ends = parsed.next_update_utc
-        self.next_update = None if ends is None else ends.timestamp()
         self.serials = frozenset(entry.serial_number for entry in parsed)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the DER, lower-case hex."""
-        return hashlib.sha256(self.der).hexdigest()
-
-    @property
-    def partial(self) -> bool:
-        """It speaks of a part of the issuer's certificates only."""
-        return self._part != _Part()
-
-    def stale(self, now: float) -> bool:
-        """Its next update should have been there already."""
-        return self.next_update is not None and self.next_update < now
+        ends = parsed.next_update_utc
+        self.facts = ListFacts(
+            issuer=name_text(parsed.issuer),
+            line=_line(parsed, self.issuer_key, self._part),
+            number=_number(parsed),
+            this_update=parsed.last_update_utc.timestamp(),
+            next_update=None if ends is None else ends.timestamp(),
+            revoked=len(self.serials),
+            fingerprint=hashlib.sha256(self.der).hexdigest(),
+            partial=self._part != _Part(),
+        )
 
     def covers(self, certificate: Certificate) -> bool:
         """It would list the certificate, were that revoked."""
@@ -122,14 +141,6 @@ class RevocationList:
             )  # TypeError for a key that cannot sign, such as X25519
         except UNREADABLE:
             return False
-
-    def older_than(self, other: RevocationList) -> bool:
-        """The issuer made it before the other one: by number, else by date. False between different issuers."""
-        if self.issuer_key != other.issuer_key:
-            return False
-        if self.number is not None and other.number is not None and self.number != other.number:
-            return self.number < other.number
-        return self.this_update < other.this_update
 
 
 def read_list(data: bytes) -> RevocationList:
@@ -179,7 +190,7 @@ class Crls:
             except PkiError as error:
                 problems.append(f"revocation list {number}: {error.text}")
                 continue
-            digest.update(hashlib.sha256(found.der).digest())
+            digest.update(bytes.fromhex(found.facts.fingerprint))
             read.append(found)
             self._by_issuer.setdefault(found.issuer_key, []).append(found)
         self.lists = tuple(read)
@@ -188,7 +199,7 @@ class Crls:
 
     def state(self, now: float) -> str:
         """What a verdict depends on besides the chain: `version`, and how many lists are out of date at `now`."""
-        return f"{self.version}/{sum(one.stale(now) for one in self.lists)}" if self.lists else ""
+        return f"{self.version}/{sum(one.facts.stale(now) for one in self.lists)}" if self.lists else ""
 
     def check_path(self, path: Sequence[Certificate], now: float) -> Iterator[Finding]:
         """What the lists say of every certificate of a path but the root."""
@@ -204,7 +215,7 @@ class Crls:
             yield finding(depth, Code.REVOKED, "certificate is revoked", certificate)
             return
         covering = [one for one in signed if one.covers(certificate)]
-        if covering and all(one.stale(now) for one in covering):
+        if covering and all(one.facts.stale(now) for one in covering):
             text = "the issuer's revocation list is out of date"
             yield finding(depth, Code.CRL_STALE, text, certificate, breaks=self._refuse_stale)
 
@@ -262,6 +273,17 @@ def _points_of(certificate: Certificate) -> frozenset[str]:
 
 def _urls(names: Iterable[x509.GeneralName] | None) -> frozenset[str]:
     return frozenset(name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier))
+
+
+def _line(parsed: x509.CertificateRevocationList, issuer_key: str, part: _Part) -> str:
+    """What lists that replace one another have in common."""
+    try:
+        key = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        key = None
+    flags = (part.hosts_only, part.authorities_only, part.no_certificates)
+    points = None if part.points is None else sorted(part.points)
+    return hashlib.sha256(repr((issuer_key, key, points, flags)).encode()).hexdigest()[:32]
 
 
 def _number(parsed: x509.CertificateRevocationList) -> int | None:

@@ -235,12 +235,13 @@ def _mismatch(plan: TlsPlan, facts: TlsFacts) -> str:
 
 
 def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
-    """`yes: NAME`, `yes: NAME (from unsigned DNS)` or `no: why`."""
+    """`yes: NAME`, `yes: NAME (from unsigned DNS)` or `no: why`; behind a yes also what warns, in brackets."""
     problem, _ = _verification_problem(plan, facts)
     if problem or facts.match is None:
         return f"no: {problem}"
     unsigned = facts.match.reference.source is NameSource.INSECURE_DNS
-    return f"yes: {facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}"
+    warning = f" ({facts.chain_warning})" if facts.chain_warning else ""
+    return f"yes: {facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}{warning}"
 
 
 def verification_text(outcome: TlsOutcome) -> str:
@@ -325,5 +326,6 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "names_tried": [f"{name.name} ({name.source.value})" for name in plan.names],
         "chain": [certificate.fingerprint for certificate in facts.chain],
         "chain_code": facts.chain_code,
+        "chain_warning": facts.chain_warning,
         "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
     }

@@ -371,7 +371,7 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
         plan.sni,
         plan.certificate,
         plan.names,
-        runtime.anchors.version if plan.level.verifies else "",
+        (runtime.anchors.version, runtime.crls.version) if plan.level.verifies else "",
     )
 
 

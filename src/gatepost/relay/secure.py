@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage
 from gatepost.net.tls import TlsSession
-from gatepost.pki.judge import Purpose
+from gatepost.pki.judge import Code, Purpose
 from gatepost.pki.names import match_names
 from gatepost.policy.tls_out import DestinationRule, plan_tls
 from gatepost.relay.resolve import Hop
@@ -42,9 +42,10 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
     if not plan.level.verifies:
         return TlsFacts(**common)  # type: ignore[arg-type]
     verdict = services.judge.judge_chain(
-        session.peer_chain, runtime.anchors, services.clock.now(), Purpose.SERVER
+        session.peer_chain, runtime.anchors, services.clock.now(), Purpose.SERVER, runtime.crls
     )
     finding = verdict.worst
+    warning = next((found.text for found in verdict.findings if found.code is Code.CRL_STALE), "")
     match = match_names(session.peer_chain[0], plan.names) if session.peer_chain else None
     return TlsFacts(
         **common,  # type: ignore[arg-type]
@@ -53,6 +54,7 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
         chain_code=finding.code if finding else "",
         chain_problem_subject=finding.subject if finding else "",
         chain_problem_issuer=finding.issuer if finding else "",
+        chain_warning=warning if finding is None else "",
         match=match,
         names_tried=plan.names,
     )

@@ -27,6 +27,7 @@ from gatepost.net.tls import ClientContext, ServerContext
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Judge
+from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import Admission, ListenerRules, Rules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
@@ -56,6 +57,7 @@ class Runtime:
     client_contexts: Mapping[str, ClientContext]
     client_certificate: str
     anchors: Anchors
+    crls: Crls
     hostname: str
     hello_name: str
     hello_names: Mapping[str, str]

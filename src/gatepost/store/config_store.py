@@ -351,8 +351,21 @@ class ConfigStore:
         return None if value is None else bytes(value)
 
     def put_meta(self, key: str, value: bytes) -> None:
+        self.put_metas({key: value})
+
+    def put_metas(self, values: Mapping[str, bytes | None]) -> None:
+        """Several small values at once, durably; None removes one."""
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            for key, value in values.items():
+                if value is None:
+                    self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def metas(self, prefix: str) -> dict[str, bytes]:
+        """The small values whose keys begin so, by key."""
+        rows = self._rows("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return {str(key): bytes(value) for key, value in sorted(rows)}
 
 
 async def seal_profile(

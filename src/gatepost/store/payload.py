@@ -2,7 +2,8 @@
 
     {"version": 7, "author": "local:0", "comment": "", "document": {…},
      "profiles": {"gw": {"chains": ["…"], "revision": 12, "sealed": "base64", "keys": ["…"]}},
-     "authorities": {"system": true, "custom_pem": "…"}}
+     "authorities": {"system": true, "custom_pem": "…"},
+     "crls": ["base64"]}
 
 The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
 that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `keys` is there. `chains` are the served
@@ -21,6 +22,7 @@ from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile, split_keys
 from gatepost.store.config_store import ConfigStore, Content, StoredProfile, Version
+from gatepost.store.revocations import payload_lists
 from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
 
 Payload = dict[str, Any]
@@ -49,6 +51,7 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
             "system": bool(lists.get("system", True)),
             "custom_pem": content.authorities if lists.get("custom", False) else "",
         },
+        "crls": payload_lists(store, content.document),
     }
 
 
