@@ -12,14 +12,14 @@ depend on the order in which they were sent, and a bundle that is diagnosed agai
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import Certificate, read_certificate
 from gatepost.pki.checks import check_dates
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.findings import UNANCHORED, Code, Finding
-from gatepost.pki.judge import MAX_READ, ChainVerdict, Purpose, judge_chain
+from gatepost.pki.judge import ChainVerdict, Purpose, judge_chain
 from gatepost.pki.leaf import leaf_notes
 from gatepost.pki.lifetimes import day, lifetime_notes
 from gatepost.pki.notes import REPAIR_COMMAND, Note, note
@@ -27,7 +27,10 @@ from gatepost.pki.revocation import NO_CRLS, Crls
 from gatepost.pki.routes import Pool, Route, Routes, best_route
 from gatepost.pki.untidy import Comparison, untidy_notes
 
-__all__ = ["Diagnosis", "Note", "Pool", "diagnose"]
+__all__ = ["Diagnosis", "Note", "Pool", "diagnose", "in_order"]
+
+MAX_LOOKED_AT = 1000  # certificates of one chain; those behind are left out of the bundle
+MAX_OF_ONE_CODE = 20  # findings that are told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def diagnose(
     `known` are intermediates that may fill a gap; who looks at many chains makes the pool once.
     """
     verdict = judge_chain(chain, anchors, now, purpose, crls)
-    read = [_readable(der) for der in chain[:MAX_READ]]
+    read = [_readable(der) for der in chain[:MAX_LOOKED_AT]]
     leaf = read[0] if read else None
     if leaf is None:
         unread = [_said(found) for found in verdict.findings]
@@ -78,13 +81,27 @@ def diagnose(
         *untidy_notes(comparison),
         *leaf_notes(leaf),
     ]
+    if len(chain) > MAX_LOOKED_AT:
+        text = f"{len(chain)} certificates are sent; only the first {MAX_LOOKED_AT} were looked at"
+        notes.append(note(Code.TOO_LONG, "warning", text, leaf.subject))
     return Diagnosis(in_order(notes), bundle, changed, _sound(repaired, route))
 
 
 def in_order(notes: Sequence[Note]) -> tuple[Note, ...]:
-    """Each once, errors before warnings before explanations."""
+    """Each once, errors before warnings before explanations; of many of one code some, and how many more there are."""
     grave = {"error": 0, "warning": 1, "info": 2}
-    return tuple(sorted(dict.fromkeys(notes), key=lambda found: grave[found.severity]))
+    of_code: dict[str, list[Note]] = {}
+    for found in dict.fromkeys(notes):
+        of_code.setdefault(found.code, []).append(found)
+    kept = [found for same in of_code.values() for found in _some(same)]
+    return tuple(sorted(kept, key=lambda found: grave[found.severity]))
+
+
+def _some(same: Sequence[Note]) -> Iterator[Note]:
+    yield from same[:MAX_OF_ONE_CODE]
+    more = len(same) - MAX_OF_ONE_CODE
+    if more > 0:
+        yield replace(same[-1], text=f"and {more} more of this kind", subject="")
 
 
 def _readable(der: bytes) -> Certificate | None:

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cryptography import x509
+
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import MAX_REMEMBERED, Certificate, read_certificate, signed_by
 from gatepost.pki.checks import Purpose, check_dates, check_intermediate, check_path
@@ -87,6 +89,23 @@ def identity(certificate: Certificate) -> Identity:
     return certificate.subject_key, certificate.public_key_der
 
 
+def authority_key(certificate: Certificate) -> bytes:
+    """The identifier of the key that signed it (RFC 5280 §4.2.1.1), or empty. A hint, and no proof."""
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return b""
+    return value.key_identifier or b""
+
+
+def own_key(certificate: Certificate) -> bytes:
+    """The identifier of its own key (RFC 5280 §4.2.1.2), or empty."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return b""
+
+
 class Routes:
     """The search for one host's certificate. `served` is what was sent behind it."""
 
@@ -131,20 +150,19 @@ class Routes:
         made = self._issuers.get(certificate.der)
         if made is None:
             made = self._issuers[certificate.der] = [
-                issuer
-                for issuer in self._named(certificate.issuer_key)
-                if self.is_signed(certificate, issuer)
+                issuer for issuer in self._named(certificate) if self.is_signed(certificate, issuer)
             ]
         return made
 
-    def _named(self, subject_key: str) -> list[Certificate]:
-        some = (
-            *self._sent.named(subject_key),
-            *self.anchors.named(subject_key),
-            *self._pool.named(subject_key),
-        )
-        others = [certificate for certificate in dict.fromkeys(some) if certificate != self.leaf]
-        return sorted(others, key=self._usefulness)[:MAX_SAME_NAME]
+    def _named(self, certificate: Certificate) -> list[Certificate]:
+        """What has the issuer's name, the likeliest first."""
+        name = certificate.issuer_key
+        some = (*self._sent.named(name), *self.anchors.named(name), *self._pool.named(name))
+        others = [other for other in dict.fromkeys(some) if other != self.leaf]
+        if len(others) > 1:
+            key = authority_key(certificate)
+            others.sort(key=lambda other: (own_key(other) != key, *self._usefulness(other)))
+        return others[:MAX_SAME_NAME]
 
     def _usefulness(self, certificate: Certificate) -> tuple[bool, bool, bool, float, bytes]:
         return (

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from cryptography import x509
-
 from gatepost.pki.certificate import Certificate
 from gatepost.pki.findings import Code
 from gatepost.pki.lifetimes import day
 from gatepost.pki.notes import Note, note
-from gatepost.pki.routes import Route, Routes, identity
+from gatepost.pki.routes import Route, Routes, authority_key, identity, own_key
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,11 @@ class Comparison:
         """The last certificate before the root, or before the gap."""
         return self.route.intermediates[-1] if self.route.intermediates else self.leaf
 
+    @property
+    def end(self) -> str:
+        """The name of the root, or of what signed the last certificate before the gap."""
+        return self.top.issuer
+
     def missing(self) -> Iterator[tuple[Certificate, Certificate]]:
         """What should be sent and is not, with the certificate below; not where an older one of the same key stands for it."""
         sent = {identity(certificate) for certificate in self.behind}
@@ -56,13 +59,13 @@ class Comparison:
 
     def damaged(self, certificate: Certificate) -> bool:
         """Its issuer is sent or trusted, by name and by key identifier, and did not make this signature."""
-        wanted = _authority_key(certificate)
+        wanted = authority_key(certificate)
         if self.route.root is not None or not wanted:
             return False
         named = (*self.behind, *self.routes.anchors.named(certificate.issuer_key))
         return any(
             c.subject_key == certificate.issuer_key
-            and _own_key(c) == wanted
+            and own_key(c) == wanted
             and not self.routes.is_signed(certificate, c)
             for c in named
         )
@@ -75,21 +78,6 @@ class Comparison:
     def expired(self, certificate: Certificate) -> bool:
         """Its end has passed."""
         return self.now > certificate.not_after
-
-
-def _authority_key(certificate: Certificate) -> bytes:
-    try:
-        value = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        return b""
-    return value.key_identifier or b""
-
-
-def _own_key(certificate: Certificate) -> bytes:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return b""
 
 
 def untidy_notes(comparison: Comparison) -> Iterator[Note]:
@@ -128,6 +116,10 @@ def _superfluous(certificate: Certificate, comparison: Comparison) -> Note:
     if route.root is None and certificate.subject_key == comparison.top.issuer_key:
         text = f"{subject} is there with another key than the one that signed {comparison.top.subject}"
         return note(Code.STALE, "warning", text, subject)
+    ends = next((r.root.subject for r in comparison.others if r.root and certificate in r.intermediates), "")
+    if ends:
+        text = f"{subject} belongs to another way, to {ends}, which is not needed beside the one to {comparison.end}"
+        return note(Code.UNRELATED, "warning", text, subject)
     siblings = {current.issuer_key for current in route.intermediates}
     if certificate.is_ca and certificate.issuer_key in siblings and comparison.expired(certificate):
         text = f"{subject} expired on {day(certificate.not_after)} and belongs to an earlier chain of its authority"
