@@ -85,7 +85,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
                 ],
             },
             tls_settings={"web": {"minimum": "TLSv1.3"}},
-            alerts={"recipients": [{"address": "a@example.net"}]},
         ),
         CERTIFICATES,
         TODAY,
@@ -101,7 +100,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
         "destination_controls.destinations[0].dane",
         "destination_controls.destinations[0].mta_sts",
         "tls_settings.web",
-        "alerts.recipients",
     ]
 
 

@@ -30,7 +30,6 @@ def test_the_contract_has_warnings_only() -> None:
         "destination_controls.default.mta_sts: stored, not yet enforced",
         "dns.validate_dnssec: stored, not yet enforced",
         "tls_settings.web: stored, not yet enforced",
-        "alerts.recipients: stored, not yet enforced",
     ]
     assert examination.require() == load_yaml(CONTRACT)
 

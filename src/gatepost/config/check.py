@@ -188,8 +188,6 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
     for link in LINKS:
         if getattr(document, link).certificate is not None:
             yield link, "certificate"
-    if document.alerts.recipients:
-        yield "alerts", "recipients"
 
 
 def _waiting_destinations(document: Document) -> Iterator[Loc]:
