@@ -132,6 +132,7 @@ def test_an_expired_intermediate_is_replaced_where_the_current_one_is_known() ->
     old = LOW.again(start=AT - 2 * YEAR, end=AT - DAY)
     alone = look(GOOD, der(old, SUB))
     assert codes(alone) == [("expired", "error", "CN=Example Low CA")]
+    assert "--repair" not in alone.findings[0].repair
     assert not alone.changed
     assert not alone.verifies
     found = look(GOOD, der(old, SUB), known=der(LOW))
@@ -149,6 +150,16 @@ def test_an_intermediate_that_ends_before_the_certificate_is_said() -> None:
     found = look(GOOD, der(ending, SUB))
     assert codes(found) == [("expires-soon", "warning", "CN=Example Low CA")]
     assert "5 days" in found.findings[0].text
+
+
+def test_a_root_that_has_ended_or_ends_is_told_and_cannot_be_repaired() -> None:
+    for left, expected in ((-1, ("expired", "error")), (5, ("expires-soon", "warning"))):
+        root = TestAuthority("Old Root", at=AT, start=AT - YEAR, end=AT + left * DAY)
+        issued = root.intermediate("Young CA").issue(NAMES)
+        found = diagnose(issued.chain_der, Anchors.from_pem(root.root_pem), NOW)
+        assert codes(found) == [(*expected, "CN=Old Root")]
+        assert not found.changed
+        assert "--repair" not in found.findings[0].repair
 
 
 def test_a_renewed_certificate_with_last_years_intermediate_and_without_its_own() -> None:

@@ -9,6 +9,8 @@ is a finding or a `PkiError` with a sentence, and text out of a certificate is e
     names        which reference name a certificate is valid for (RFC 9525)
     anchors      a list of trusted roots as an immutable value
     judge        the one judgement of a chain, used by delivery, tester and doctor alike
+    doctor       what is wrong with a chain, what peers see of it, and the right bundle; troubleshooting asks why
+    routes       all ways up to a root, for the doctor; untidy, leaf and lifetimes hold its other questions
     bundle       PEM, DER and PKCS#7 in any order; pkcs12 the same for PKCS#12
     selfsigned   self-signed certificates and signing requests
     profile      a named certificate with its key, chain and history

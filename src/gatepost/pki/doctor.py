@@ -77,7 +77,7 @@ def diagnose(
     notes = [
         *_trust_notes(comparison),
         *_judged(verdict, repaired, comparison),
-        *lifetime_notes(leaf, route.intermediates, now),
+        *lifetime_notes(leaf, route.upper, now),
         *untidy_notes(comparison),
         *leaf_notes(leaf),
     ]
@@ -146,7 +146,10 @@ def _unknown_issuer(top: Certificate, depth: int) -> Note:
         text += "; it is an intermediate, or a root that is not trusted here"
     sources = top.issuer_addresses
     where = f"; {top.subject} says that it is at {sources[0]}" if sources else ""
-    repair = "get it from the authority and install it as intermediate" + where
+    repair = (
+        f"get it from the authority and install it as intermediate{where}; if it is a root that you trust, "
+    )
+    repair += "add it with `gatepost ca import`"
     return note(Code.MISSING_INTERMEDIATE, "error", text, top.issuer, repair=repair)
 
 
@@ -168,12 +171,21 @@ def _said(found: Finding, comparison: Comparison | None = None) -> Note:
     if at is not None:
         late = found.code is Code.EXPIRED
         text = f"expired on {day(at.not_after)}" if late else f"is not valid before {day(at.not_before)}"
-        if comparison is not None and at != comparison.leaf and at not in comparison.bundle:
-            repair = f"{REPAIR_COMMAND} puts the current one in its place"
+        if comparison is not None:
+            repair = _instead_of(at, comparison)
     where = f" ({found.subject})" if found.depth and found.subject else ""
     return note(
         found.code, "error" if found.breaks else "warning", text + where, found.subject, repair=repair
     )
+
+
+def _instead_of(dated: Certificate, comparison: Comparison) -> str:
+    """What mends a wrong date above the host's certificate, where it is not the usual."""
+    if dated == comparison.route.root:
+        return "have a certificate issued under the authority's current root"
+    if dated in comparison.bundle:
+        return "get the authority's current intermediate and install it"
+    return f"{REPAIR_COMMAND} puts the current one in its place" if dated != comparison.leaf else ""
 
 
 def _dated(found: Finding, comparison: Comparison) -> Certificate | None:

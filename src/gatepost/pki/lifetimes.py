@@ -32,13 +32,15 @@ def expires_soon(certificate: Certificate, now: float) -> bool:
     return 0 <= left < notice(certificate.not_after - certificate.not_before)
 
 
-def lifetime_notes(leaf: Certificate, intermediates: Sequence[Certificate], now: float) -> Iterator[Note]:
-    """What ends soon. An intermediate is worth a word only when it ends before the host's certificate."""
+def lifetime_notes(leaf: Certificate, upper: Sequence[Certificate], now: float) -> Iterator[Note]:
+    """What ends soon. An authority's certificate is worth a word only when it ends before the host's."""
     if expires_soon(leaf, now):
         yield note(Code.EXPIRES_SOON, "warning", f"expires {_left(leaf, now)}", leaf.subject)
-    for certificate in intermediates:
+    for certificate in upper:
         if certificate.not_after < leaf.not_after and expires_soon(certificate, now):
-            text = f"the intermediate {certificate.subject} expires {_left(certificate, now)}, before the certificate"
+            text = (
+                f"{certificate.subject}, above the certificate, expires {_left(certificate, now)}, before it"
+            )
             repair = "get the authority's current intermediate, or renew the certificate"
             yield note(Code.EXPIRES_SOON, "warning", text, certificate.subject, repair=repair)
 
