@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
+from gatepost.app.proof_job import ProofJob
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
 from gatepost.core.ports import AlertPort, Clock
@@ -30,4 +31,7 @@ class Tools:
 
 def make_jobs(tools: Tools) -> tuple[Job, ...]:
     """All of them."""
-    return (ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),)
+    return (
+        ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),
+        ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
+    )

@@ -40,6 +40,8 @@ _MODULES = {
     "cert.restore": "certificate_changes",
     "cert.delete": "certificate_changes",
     "cert.names": "names",
+    "cert.prove": "proof",
+    "cert.rollback-served": "proof",
     "ca": "authorities",
     "queue": "queue",
     "status": "status",

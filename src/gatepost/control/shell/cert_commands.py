@@ -13,6 +13,7 @@ from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import STANDARD, read_file, read_passphrase_file
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
+from gatepost.control.shell.proof_command import prove
 from gatepost.control.shell.screen import day, facts, local, note, paragraph, safe, say, say_json, table
 from gatepost.core.errors import Exit, OperatorError
 
@@ -28,6 +29,7 @@ def make() -> typer.Typer:
     app.command("import")(import_)
     app.command("list")(list_)
     app.command("show")(show)
+    app.command("prove")(prove)
     return app
 
 

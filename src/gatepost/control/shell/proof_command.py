@@ -1,0 +1,49 @@
+"""`gatepost cert prove`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from gatepost.control.shell.client import Client
+from gatepost.control.shell.options import HomeOption, JsonOption
+from gatepost.control.shell.screen import note, plural, safe, say, say_json, table
+from gatepost.core.errors import Exit
+
+
+def prove(as_json: JsonOption = False, home: HomeOption = None) -> None:
+    """Ask every listener which certificate it shows, and compare it with what is meant."""
+    found = Client(home).call_running("cert.prove")
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    if not found["fulfilled"]:
+        raise typer.Exit(int(Exit.REFUSED))
+
+
+def _say(found: dict[str, Any]) -> None:
+    table(
+        ("Listener", "Asked for", "Keys", "Certificate", "Served", "As meant"),
+        [
+            (
+                row["listener"],
+                row["sni"] or "(no SNI)",
+                row["keys"],
+                row["certificate"],
+                row["served"][:16] or "-",
+                "yes" if row["fulfilled"] else f"no: {row['reason']}",
+            )
+            for row in found["rows"]
+        ],
+    )
+    for one in found["differences"]:
+        if one["worker"] is not None:
+            asked = one["sni"] or "no SNI"
+            say(safe(f"worker {one['worker']}, {one['listener']}, {asked}, {one['keys']}: {one['reason']}"))
+    for one in found["silent"]:
+        note(safe(f"worker {one['worker']} gave no account: {one['reason']}"))
+    listeners, handshakes = plural(found["listeners"], "listener"), plural(found["handshakes"], "handshake")
+    result = "all as meant" if found["fulfilled"] else "not as meant"
+    say(f"Version {found['version']}, {listeners}, {handshakes}: {result}")
