@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.ca import TestAuthority, make_key
 
+from gatepost.pki.der import integer, sequence
 from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
 from gatepost.pki.keys import KeyKind, SecretBytes, generate, key_matches, key_pem, key_text, load_private_key
 
@@ -75,6 +77,77 @@ def test_a_key_that_cannot_sign_is_refused() -> None:
     data = x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with pytest.raises(PkiError, match="kind"):
         load_private_key(data)
+
+
+@pytest.mark.parametrize(
+    ("curve", "served"),
+    [(ec.SECP521R1(), True), (ec.SECP256K1(), False), (ec.BrainpoolP256R1(), False)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_curve_that_no_client_takes_is_refused(curve: ec.EllipticCurve, served: bool) -> None:
+    data = ec.generate_private_key(curve).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    if served:
+        assert key_text(load_private_key(data)) == f"EC {curve.name}"
+        return
+    with pytest.raises(PkiError, match=f"curve {curve.name}"):
+        load_private_key(data)
+
+
+def test_an_openssh_key_is_named() -> None:
+    data = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    with pytest.raises(PkiError, match="OpenSSH") as caught:
+        load_private_key(data)
+    assert "ssh-keygen" in caught.value.hint
+
+
+# Mersenne primes: products of two are moduli of any size, without a search.
+PRIMES = {1024: (2**521 - 1, 2**607 - 1), 4096: (2**2203 - 1, 2**2281 - 1), 14112: (2**9689 - 1, 2**4423 - 1)}
+
+
+def rsa_parts(size: int) -> list[int]:
+    """The nine numbers of an RSA key (RFC 8017 §A.1.2)."""
+    p, q = PRIMES[size]
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    return [0, p * q, 65537, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p)]
+
+
+def rsa_file(parts: list[int]) -> bytes:
+    return sequence(*map(integer, parts))
+
+
+def test_a_whole_rsa_key_is_taken() -> None:
+    assert key_text(load_private_key(rsa_file(rsa_parts(4096)))) == "RSA 4484"
+
+
+@pytest.mark.parametrize("place", range(1, 9))
+def test_an_rsa_key_with_a_wrong_number_is_refused(place: int) -> None:
+    parts = rsa_parts(1024)
+    parts[place] += 2
+    with pytest.raises(PkiError, match=r"damaged|can be read"):
+        load_private_key(rsa_file(parts))
+
+
+@pytest.mark.parametrize("place", range(1, 9))
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_rsa_key_with_an_absurd_number_is_refused(place: int, value: int) -> None:
+    parts = rsa_parts(1024)
+    parts[place] = value
+    with pytest.raises(PkiError, match=r"damaged|can be read"):
+        load_private_key(rsa_file(parts))
+
+
+def test_an_enormous_rsa_key_is_refused_at_once() -> None:
+    started = time.process_time()
+    with pytest.raises(PkiError, match="14,112 bits"):
+        load_private_key(rsa_file(rsa_parts(14112)))
+    assert time.process_time() - started < 0.5  # proving its factors prime would take half a minute
+
+
+def test_bytes_that_are_no_key_are_no_wrong_pass_phrase() -> None:
+    for data in (b"garbage", b"\x30\x03\x02\x01\x00", b"\x30\x82"):
+        with pytest.raises(PkiError) as caught:
+            load_private_key(data, "given")
+        assert not isinstance(caught.value, WrongPassphrase)
 
 
 @settings(max_examples=50)

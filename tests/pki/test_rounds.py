@@ -67,6 +67,24 @@ def test_the_sum_counts() -> None:
         refuse_absurd_rounds(many)
 
 
+def test_the_numbers_of_scrypt_multiply() -> None:
+    """N, r and p (RFC 7914 §7.1): 2^17, 8, 1 is what programs take; a large p is as dear as a large N."""
+    refuse_absurd_rounds(der(0x30, SALT, integer(2**17), integer(8), integer(1), integer(32)))
+    for numbers in ((2**17, 8, 8), (2**10, 8, 2**10), (2**10, 2**13, 1)):
+        with pytest.raises(PkiError, match="rounds"):
+            refuse_absurd_rounds(der(0x30, SALT, *map(integer, numbers)))
+
+
+def test_the_length_of_the_key_does_not_multiply() -> None:
+    refuse_absurd_rounds(der(0x30, SALT, integer(600_000), integer(32)))
+
+
+def test_a_curve_written_out_is_no_key_derivation() -> None:
+    """ECParameters (SEC 1 §C.2): version, field, curve, base point (octets), order (an enormous integer)."""
+    curve = der(0x30, integer(1), der(0x30), der(0x30), der(4, b"\4" * 65), integer(2**256 - 1), integer(1))
+    refuse_absurd_rounds(curve)
+
+
 def test_nesting_and_size_are_bounded() -> None:
     deep = b""
     for _ in range(100):

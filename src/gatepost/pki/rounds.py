@@ -2,9 +2,10 @@
 
 A PKCS#12 or PKCS#8 file says how often its key derivation runs; the derivation holds the interpreter lock (2 s
 for 8 million rounds, architecture 8), and a hostile file may ask for 2^31. In all the structures concerned
-(RFC 8018 PBKDF2 and PBES1, RFC 7292 macData and PBE, RFC 7914 scrypt) the number follows the salt: an
-INTEGER behind an OCTET STRING in one SEQUENCE. The walk adds up all such integers. What an encrypted part
-hides cannot be seen; the caller's process limits hold for that.
+(RFC 8018 PBKDF2, PBES1 and PBMAC1, RFC 7292 macData and PBE, RFC 7914 scrypt) the number follows the salt: an
+INTEGER behind an OCTET STRING that is the first or the second element of a SEQUENCE. The walk adds up all such
+integers; scrypt has two more behind it, which multiply it. What an encrypted part hides cannot be seen; the
+caller's process limits hold for that.
 
 BER is walked too, since older programs write PKCS#12 with indefinite lengths.
 """
@@ -65,19 +66,24 @@ class _Walk:
         """Walk the elements from `start` to `end` (or to the end-of-contents octets); where it ended."""
         if depth > MAX_DEPTH:
             raise PkiError("the file is nested more deeply than any real one")
-        after_salt = False
+        numbers: list[int] | None = None  # those behind a salt
+        place = 0
         while start < end:
             if data[start : start + 2] == b"\0\0":
-                return start + 2
+                start += 2
+                break
             self._nodes += 1
             if self._nodes > MAX_NODES:
                 raise PkiError("the file has more parts than any real one")
             tag = data[start]
             body, stop = _header(data, start, end)
-            if tag == _INTEGER and after_salt and stop is not None:
-                self.rounds += int.from_bytes(data[body : min(stop, body + 16)], "big")
-            after_salt = tag in (_OCTETS, _OCTETS_BUILT)
+            if tag == _INTEGER and numbers is not None and stop is not None:
+                numbers.append(int.from_bytes(data[body : min(stop, body + 16)], "big"))
+            elif numbers is None and tag in (_OCTETS, _OCTETS_BUILT) and place < 2:
+                numbers = []
             start = self._inside(data, tag, body, stop, end, depth)
+            place += 1
+        self.rounds += _cost(numbers or [])
         return start
 
     def _inside(self, data: bytes, tag: int, body: int, stop: int | None, end: int, depth: int) -> int:
@@ -110,6 +116,13 @@ class _Walk:
                 self.children(joined, 0, len(joined), depth + 1)
             except _Damaged:
                 return
+
+
+def _cost(numbers: list[int]) -> int:
+    """PBKDF2 has its rounds and the key's length, scrypt N, r and p: about as much work as their product in rounds."""
+    if len(numbers) < 3:
+        return numbers[0] if numbers else 0
+    return numbers[0] * numbers[1] * numbers[2]
 
 
 def _header(data: bytes, start: int, end: int) -> tuple[int, int | None]:
