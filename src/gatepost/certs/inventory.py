@@ -11,7 +11,7 @@ uses and authorities, and never across a date on which a certificate begins or e
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ from gatepost.certs.times import iso_time
 from gatepost.certs.usage import Use, uses
 from gatepost.core.ports import Clock
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.certificate import Certificate, read_certificate
+from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Pair, Profile
@@ -37,15 +37,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 _TELLING = ("expired", "not-yet-valid", "malformed")  # what a status says before anything else
 _MILD = ("demo", "expires-soon", "self-signed")
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """When something in a profile ends. `what` is `certificate` or `intermediate`."""
-
-    what: str
-    subject: str
-    not_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +66,12 @@ class Facts:
     not_after: float = 0.0
     since: str = ""
     until: str = ""
-    begins: float = 0.0
-    ends: tuple[End, ...] = ()
+    dates: tuple[float, ...] = ()
     fault: str = ""
 
     def same_until(self, now: float) -> float:
         """Until when findings made now are good for: the next date in the chain, at most an hour."""
-        dates = (self.begins, self.not_before, *(end.not_after for end in self.ends))
-        return min((date for date in dates if date > now), default=now + KEPT_SECONDS)
+        return min((date for date in self.dates if date > now), default=now + KEPT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +159,6 @@ class Inventory:
         chosen = sorted(content.profiles if names is None else set(names) & content.profiles.keys())
         return [self._entry(content.profiles[name], tuple(used.get(name, ())), roots, now) for name in chosen]
 
-    def ends(self, content: Content) -> Iterator[tuple[str, End]]:
-        """Everything in a version's profiles that ends one day, with the profile's name: what an expiry check goes through."""
-        for name, revision in content.profiles.items():
-            for end in self.facts(revision).ends:
-                yield name, end
-
     def facts(self, revision: int) -> Facts:
         """What a list needs of one revision."""
         found = self._facts.get(revision)
@@ -248,8 +231,7 @@ def _facts(stored: StoredProfile | None, revision: int) -> Facts:
         leaf.not_after,
         iso_time(leaf.not_before),
         iso_time(leaf.not_after),
-        max(one.not_before for chain in chains for one in chain),
-        tuple(_end(place, one) for chain in chains for place, one in enumerate(chain)),
+        tuple(date for chain in chains for one in chain for date in (one.not_before, one.not_after)),
     )
 
 
@@ -258,11 +240,6 @@ def _leaf(pair: Pair) -> Leaf:
     return Leaf(
         leaf.subject, leaf.fingerprint, leaf.not_after, intern(pair.origin.value), not pair.verifiable
     )
-
-
-def _end(place: int, certificate: Certificate) -> End:
-    what = "intermediate" if place else "certificate"
-    return End(what, intern(certificate.subject), certificate.not_after)
 
 
 def stored_text(store: ConfigStore, revision: int) -> str:

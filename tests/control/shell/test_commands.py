@@ -184,11 +184,6 @@ def test_an_encrypted_file_without_a_terminal_says_how_to_give_the_pass_phrase(
     assert gatepost("cert", "import", "gw", str(path), "--passphrase", "open").code == 0
 
 
-def test_commands_of_the_next_issue_do_not_exist_yet(stopped: Home) -> None:
-    for command in ("csr", "install", "export", "check", "renew", "restore", "delete"):
-        assert gatepost("cert", command, "gw").code == Exit.USAGE
-
-
 def test_authorities(stopped: Home, tmp_path: Path) -> None:
     path, out = tmp_path / "ca.pem", tmp_path / "out.pem"
     path.write_bytes(TestAuthority("One CA").root_pem)
@@ -331,5 +326,5 @@ def test_the_whole_command_in_processes_of_its_own(tmp_path: Path) -> None:
     status = run("status")
     assert (status.returncode, status.stdout) == (69, "")
     assert status.stderr.startswith("gatepost: the gateway is not running")
-    assert run("cert", "csr", "gw").returncode == 2
+    assert run("cert", "nothing", "gw").returncode == 2
     assert "Traceback" not in bad.stderr + status.stderr

@@ -14,12 +14,12 @@ from gatepost.certs.inventory import keep_profile, open_profile, with_profile, w
 from gatepost.certs.lifecycle import without_beside
 from gatepost.control.ops.draft import Draft, draft_of
 from gatepost.control.ops.profiles import (
-    automatic_names,
     key_kind,
     opened_in,
     places,
     put,
     refusing,
+    renewals,
     shown,
     stored_in,
     submit_content,
@@ -51,8 +51,8 @@ async def renewal(context: Context, arguments: Arguments, caller: Caller) -> Any
     content = draft_of(context, caller).content
     wish = _wish(arguments)
     stored = stored_in(context, content, name)
-    automatic = name in automatic_names(content.document)
-    if automatic and not wish.beside:
+    automatic = renewals(content.document, name)["automatic"]
+    if automatic:
         return {"name": name, "automatic": True}
     with refusing():
         return _planned(name, plan(Profile.from_document(stored.record), wish))
@@ -63,7 +63,7 @@ async def renew(context: Context, arguments: Arguments, caller: Caller) -> Any:
     name = arguments.text("name")
     wish = _wish(arguments)
     draft = draft_of(context, caller)
-    if name in automatic_names(draft.content.document):
+    if renewals(draft.content.document, name)["automatic"]:
         raise OperatorError(
             f"{name} renews itself (acme.certificates)", "take it out there to renew it by hand"
         )

@@ -22,6 +22,7 @@ from gatepost.control.ops.profiles import (
     only_pending,
     opened_in,
     refusing,
+    renewals,
     shown,
     stored_in,
     unknown,
@@ -45,7 +46,8 @@ ASK = (
 async def list_(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """All certificates in force, with status, days left, uses and findings."""
     found = await _entries(context)
-    return [entry.document() for entry in found]
+    document = current(context).content.document
+    return [{**entry.document(), **renewals(document, entry.name)} for entry in found]
 
 
 async def _entries(context: Context, names: Iterable[str] | None = None) -> list[Entry]:

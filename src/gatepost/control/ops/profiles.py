@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gatepost.certs.expiry import automatic_renewals
 from gatepost.certs.inventory import keep_profile, open_profile, with_profile
 from gatepost.certs.lifecycle import Change
 from gatepost.certs.pages import page
@@ -95,7 +96,8 @@ async def submit_content(
 def shown(context: Context, content: Content, name: str) -> dict[str, Any]:
     """One profile's page: the profile, where it is used, what is to be said of it."""
     (entry,) = context.inventory().entries(content, context.clock.now(), (name,))
-    return page(entry, stored_in(context, content, name))
+    found = page(entry, stored_in(context, content, name))
+    return {**found, **renewals(content.document, name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,11 @@ def automatic_names(document: Mapping[str, Any]) -> frozenset[str]:
     """The profiles that are issued and renewed by themselves."""
     section = document.get("acme") or {}
     return frozenset(item["name"] for item in section.get("certificates") or ())
+
+
+def renewals(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """How a profile is renewed, for its row and its page: by itself (and when next), or by hand."""
+    return {"automatic": name in automatic_renewals(document), "next_renewal": ""}
 
 
 def key_kind(text: str) -> KeyKind:
