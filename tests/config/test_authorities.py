@@ -52,6 +52,7 @@ def test_the_defaults_fetch_nothing_and_warn() -> None:
         ("[{url: file}]", "crl[0].url", "is not an http or https URL"),
         (f"[{{url: '{ONE}', every: 10s}}]", "crl[0].every", "is too often"),
         (f"[{{url: '{ONE}', nam: x}}]", "crl[0].nam", "unknown key"),
+        (f"[{', '.join(f'http://crl.example/{number}' for number in range(101))}]", "crl", "more than 100"),
     ],
 )
 def test_what_is_no_source(text: str, path: str, words: str) -> None:

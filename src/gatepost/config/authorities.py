@@ -20,6 +20,7 @@ from gatepost.config.values import Duration, Fault, Flag, Name, WrittenText, che
 
 DAY = 86_400
 SHORTEST = 300  # seconds between two fetches of one list
+MAX_SOURCES = 100
 
 
 def _url(value: str) -> str:
@@ -94,6 +95,7 @@ class CertificateAuthorities(Section):
     custom: Flag = Field(default=False, description="Use the custom list.")
     crl: tuple[RevocationSource, ...] = Field(
         default=(),
+        max_length=MAX_SOURCES,
         description="Revocation lists that are fetched; each a URL, or a section.",
         examples=[["https://crl.example/list.crl"]],
     )

@@ -147,6 +147,8 @@ def _plain_words(kind: str, error: ErrorDetails) -> tuple[str, str]:
             return f"is longer than {ctx.get('max_length')} characters", ""
         case "too_short":
             return "is empty", "at least one entry is wanted"
+        case "too_long":
+            return f"has more than {ctx.get('max_length')} entries", ""
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
             limit = ctx.get("ge", ctx.get("le", ctx.get("gt", ctx.get("lt"))))
             side = (

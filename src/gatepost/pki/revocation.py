@@ -150,7 +150,7 @@ def read_list(data: bytes) -> RevocationList:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            parsed = x509.load_der_x509_crl(_der(data))
+            parsed = x509.load_der_x509_crl(list_der(data))
             _require_usable(parsed)
             return RevocationList(parsed)
     except PkiError:
@@ -223,7 +223,7 @@ class Crls:
 NO_CRLS = Crls()
 
 
-def _der(data: bytes) -> bytes:
+def list_der(data: bytes) -> bytes:
     """The DER of the first PEM block of the right kind, or what is not PEM as it is. Raises ValueError."""
     start = data.find(_BEGIN)
     if start < 0:

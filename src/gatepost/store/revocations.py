@@ -47,7 +47,7 @@ class Fetching:
     """How it goes with one URL, in seconds since the epoch; 0 is never.
 
     `reached` is when the list was last had, changed or not; `failures` counts those since then; `wanted` is when an
-    administrator asked for it.
+    administrator asked for it, until it was tried.
     """
 
     tried: float = 0.0

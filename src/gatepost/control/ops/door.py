@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gatepost.certs.inventory import Inventory
 
 _MODULES = {
+    "acme": "acme",
     "alert": "alerts",
     "config": "configuration",
     "config.show": "versions",
@@ -43,6 +44,7 @@ _MODULES = {
     "cert.prove": "proof",
     "cert.rollback-served": "proof",
     "ca": "authorities",
+    "ca.crl": "revocation",
     "queue": "queue",
     "status": "status",
     "metrics": "metrics",
@@ -82,7 +84,8 @@ class Door:
 
     def _find(self, op: str) -> Operation:
         if op not in self._operations:
-            module = _MODULES.get(op) or _MODULES.get(op.partition(".")[0])
+            groups = (op, op.rpartition(".")[0], op.partition(".")[0])
+            module = next((_MODULES[name] for name in groups if name in _MODULES), None)
             if module is not None:
                 table = import_module(f"gatepost.control.ops.{module}").OPERATIONS
                 self._operations.update((row.name, row) for row in table)

@@ -7,6 +7,7 @@ gateway is short-lived itself and reads here.
     certificate   file, key, pass-phrase -> a profile with its key, or the wish for a pass-phrase
     answer        an authority's answer and a file of intermediates -> certificates, public halves of keys, notes
     authorities   file -> PEM, notes
+    revocation    file, known authorities -> the list as DER, what it says of itself, who signed it
 """
 
 from __future__ import annotations
@@ -115,9 +116,26 @@ def _authorities(values: Values) -> dict[str, Any]:
     return {"pem": pem.decode("ascii"), "notes": list(reading.notes)}
 
 
+def _revocation(values: Values) -> dict[str, Any]:
+    from base64 import b64encode
+    from dataclasses import asdict
+
+    from gatepost.certs.crls import check_list, known_authorities
+    from gatepost.pki.errors import PkiError
+
+    try:
+        known = known_authorities(str(values["known"]).encode("ascii"))
+        checked = check_list(_bytes(values, "file"), known, float(values["now"]))
+    except PkiError as error:
+        raise OperatorError(error.text, error.hint) from None
+    der = b64encode(checked.list.der).decode("ascii")
+    return {"der": der, "facts": asdict(checked.list.facts), "signer": checked.signer.fingerprint}
+
+
 _KINDS: Mapping[str, Callable[[Values], dict[str, Any]]] = {
     "yaml": _yaml,
     "certificate": _certificate,
     "answer": _answer,
     "authorities": _authorities,
+    "revocation": _revocation,
 }
