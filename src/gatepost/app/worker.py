@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -48,14 +48,21 @@ from gatepost.track.process_log import SystemClock
 OLDEST_CONFIGURATION = 600.0  # seconds that a session may keep a configuration that is no longer in force
 EXPORT_SECONDS = 1.0  # between marks that tell the spool what the log has
 
+Build = Callable[[Mapping[str, Any]], Runtime]
+
 
 class Worker:
-    """Implements `app.roles.MailWorker`."""
+    """Implements `app.roles.MailWorker`. `build` compiles a configuration; it blocks, and runs in a thread."""
 
     def __init__(
-        self, supervisor: SupervisorPort, *, oldest_configuration: float = OLDEST_CONFIGURATION
+        self,
+        supervisor: SupervisorPort,
+        *,
+        oldest_configuration: float = OLDEST_CONFIGURATION,
+        build: Build = build_runtime,
     ) -> None:
         self._supervisor = supervisor
+        self._build = build
         self._oldest_configuration = oldest_configuration
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
@@ -73,7 +80,7 @@ class Worker:
     async def start(self, assignment: Assignment) -> None:
         """Open the shards, take up the queue and accept. Raises OperatorError when it cannot."""
         self._home = Home(assignment.home)
-        runtime = await self._loop.run_in_executor(None, build_runtime, assignment.payload)
+        runtime = await self._loop.run_in_executor(None, self._build, assignment.payload)
         self._journal = self._open_journal(runtime)
         self._reactor = Reactor(self._loop)
         spool = await Spool.open(
@@ -191,7 +198,7 @@ class Worker:
 
     async def prepare(self, payload: Mapping[str, Any], listeners: Sequence[ListenerSocket]) -> None:
         """Build what a new configuration needs, without using it. Raises OperatorError to refuse it."""
-        runtime = await self._loop.run_in_executor(None, build_runtime, payload)
+        runtime = await self._loop.run_in_executor(None, self._build, payload)
         self._prepared = (runtime, tuple(listeners))
 
     def switch(self) -> None:

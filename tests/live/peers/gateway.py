@@ -149,15 +149,20 @@ class Gateway:
     # Its life
 
     def start(
-        self, *, workers: int = 1, options: Sequence[str] = (), timeout: float = READY_SECONDS
+        self,
+        *,
+        workers: int = 1,
+        options: Sequence[str] = (),
+        timeout: float = READY_SECONDS,
+        program: Sequence[str] = COMMAND,
     ) -> Gateway:
-        """Starts it and waits until it says that it is ready."""
+        """Starts it and waits until it says that it is ready. `program` stands in for the command `gatepost`."""
         place = self.folder / f"notify-{os.urandom(4).hex()}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
             notices.bind(str(place))
             notices.settimeout(timeout)
             self._program = Program(
-                [*COMMAND, "start", "--home", self.home, "--workers", str(workers), *options],
+                [*program, "start", "--home", self.home, "--workers", str(workers), *options],
                 name="gatepost",
                 environment={**self._environment(), "NOTIFY_SOCKET": str(place)},
             )
