@@ -14,6 +14,7 @@ from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.cert_options import NameArgument
 from gatepost.control.shell.cert_screen import note_paragraph, say_findings, say_list, say_page
 from gatepost.control.shell.client import Client
+from gatepost.control.shell.names_command import names, say_names
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.proof_command import prove
 from gatepost.control.shell.screen import day, note, paragraph, say, say_json
@@ -33,6 +34,7 @@ def make() -> typer.Typer:
     app.command("list")(list_)
     app.command("show")(show)
     app.command("check")(check)
+    app.command("names")(names)
     app.command("prove")(prove)
     app.command("renew")(cert_change_commands.renew)
     app.command("restore")(cert_change_commands.restore)
@@ -132,4 +134,5 @@ def _names(client: Client, name: str) -> Any:
 
 def _say_names(names: Any) -> None:
     if names:
-        say_json(names)
+        say()
+        say_names(names)
