@@ -76,7 +76,7 @@ def plan(profile: Profile, wish: Wish) -> Plan:
         )
     if kind is None and _asks_for_the_same(profile, model):
         return Plan(Step.SAME_REQUEST, None, 0, wish.beside)
-    return Plan(Step.REQUEST, kind, 0, wish.beside, gives_up=bool(profile.next_key))
+    return Plan(Step.REQUEST, kind, 0, wish.beside, gives_up=profile.waiting)
 
 
 def _new_kind(profile: Profile, pair: Pair | None, wish: Wish) -> KeyKind | None:
@@ -120,7 +120,7 @@ def _days(leaf: Certificate) -> int:
 
 def _asks_for_the_same(profile: Profile, pair: Pair) -> bool:
     """The request that is there is for this certificate's key, subject and names."""
-    if not profile.csr or profile.next_key:
+    if not profile.csr or profile.waiting:
         return False
     there = read_request(profile.csr)
     leaf = pair.leaf

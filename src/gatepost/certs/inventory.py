@@ -255,7 +255,7 @@ def stored_text(store: ConfigStore, revision: int) -> str:
         f"{leaf.subject}, until {iso_time(leaf.not_after)[:10]}, SHA-256 {leaf.fingerprint[:16]}…"
         for leaf in (pair.leaf for pair in profile.pairs)
     )
-    return f"{text}, with an open request" if profile.next_key else text
+    return f"{text}, with an open request" if profile.waiting else text
 
 
 # --- in and out -------------------------------------------------------------------------------------

@@ -265,7 +265,8 @@ def replace_first(profile: Profile, other: Profile) -> Change:
 def without_beside(profile: Profile) -> Change:
     """The profile with its first certificate only. Raises PkiError when there is no second."""
     pair = _pair(profile, True)
-    return Change(replace(profile, beside=None), (f"{pair.leaf.subject} is no longer served beside",))
+    alone = _with_own_request(replace(profile, beside=None))
+    return Change(alone, (f"{pair.leaf.subject} is no longer served beside",))
 
 
 def with_pair(profile: Profile, pair: Pair, *, second: bool) -> Profile:
@@ -278,8 +279,8 @@ def with_pair(profile: Profile, pair: Pair, *, second: bool) -> Profile:
             "two certificates of one name have keys of different kinds; replace the one, or use another name",
         )
     if second:
-        return replace(profile, beside=pair)
-    return replace(
+        return _with_own_request(replace(profile, beside=pair))
+    changed = replace(
         profile,
         certificate=pair.certificate,
         intermediates=pair.intermediates,
@@ -287,6 +288,14 @@ def with_pair(profile: Profile, pair: Pair, *, second: bool) -> Profile:
         origin=pair.origin,
         created=pair.created,
     )
+    return _with_own_request(changed)
+
+
+def _with_own_request(profile: Profile) -> Profile:
+    """Without a request whose key is neither served any more nor waiting: its answer could not be installed."""
+    if profile.csr and not profile.next_key and profile.waiting:
+        return replace(profile, csr=b"")
+    return profile
 
 
 def _pair(profile: Profile, beside: bool) -> Pair:

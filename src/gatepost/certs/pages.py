@@ -72,7 +72,7 @@ def _request_page(profile: Profile) -> dict[str, Any] | None:
     if not profile.csr:
         return None
     request = read_request(profile.csr)
-    return {"subject": request.subject, "names": list(request.names), "waiting_key": bool(profile.next_key)}
+    return {"subject": request.subject, "names": list(request.names), "waiting_key": profile.waiting}
 
 
 def public_key_text(certificate: Certificate) -> str:

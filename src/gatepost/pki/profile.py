@@ -21,7 +21,7 @@ from typing import Any
 from gatepost.pki.certificate import Certificate, read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import PrivateKey, SecretBytes, key_matches, key_pem, load_private_key
-from gatepost.pki.selfsigned import csr_matches
+from gatepost.pki.selfsigned import csr_matches, read_request
 
 
 class Origin(StrEnum):
@@ -127,6 +127,14 @@ class Profile:
     def verifiable(self) -> bool:
         """False for the demo and every self-signed certificate: they encrypt, nobody can verify them (R2)."""
         return self.main.verifiable
+
+    @property
+    def waiting(self) -> bool:
+        """The request was made with a key that is not served yet; this can be told without keys at hand."""
+        if not self.csr:
+            return False
+        asked = read_request(self.csr).public_key
+        return all(pair.leaf.public_key_der != asked for pair in self.pairs)
 
     def private_key_pem(self) -> SecretBytes:
         """The key of the first certificate. Raises PkiError where it is not at hand."""

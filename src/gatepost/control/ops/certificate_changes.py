@@ -165,7 +165,7 @@ async def restore(context: Context, arguments: Arguments, caller: Caller) -> Any
     notes = []
     if now is not None and now != revision:
         with refusing():
-            if Profile.from_document(stored_in(context, draft.content, name).record).next_key:
+            if Profile.from_document(stored_in(context, draft.content, name).record).waiting:
                 notes.append(
                     f"the open request of {name} and its waiting key go; version {rows[-1][0]} keeps them"
                 )

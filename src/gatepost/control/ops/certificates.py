@@ -117,7 +117,7 @@ async def csr(context: Context, arguments: Arguments, caller: Caller) -> Any:
             "name": name,
             "subject": request.subject,
             "names": list(request.names),
-            "waiting_key": bool(profile.next_key),
+            "waiting_key": profile.waiting,
             "csr": csr_pem(profile.csr),
             "ask": ASK.replace("NAME", name),
         }
