@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatepost.certs.proof import Difference, Expectation, compare_one
+from gatepost.certs.proof import Difference, Expectation, compare_one, fingerprints
 from gatepost.certs.proof_record import load_record
 from gatepost.certs.times import iso_time
 from gatepost.control.ops.draft import Draft, Submission, submit
@@ -49,8 +49,6 @@ def _row(one: Expectation, answer: Served) -> dict[str, Any]:
 
 
 def _leaf(answer: Served) -> str:
-    from gatepost.certs.proof import fingerprints
-
     return fingerprints(answer.chain[:1])[0] if answer.chain else ""
 
 

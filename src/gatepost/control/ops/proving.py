@@ -23,7 +23,8 @@ from gatepost.pki.errors import PkiError
 from gatepost.pki.profile import Profile
 from gatepost.store.config_store import ConfigStore, Content, Version
 
-SWITCH_PATIENCE = 15  # seconds; a worker that has not switched after 10 is killed
+SWITCH_PATIENCE = 15  # looks at the workers; one that has not switched after ten seconds is killed
+SETTLE_SECONDS = 1.0  # between them
 MOST_ROUNDS = 3
 
 
@@ -54,10 +55,10 @@ async def _settled(store: ConfigStore, gateway: Gateway) -> Version:
         number = store.latest_number()
         active = int((await gateway.status())["version"])
         answers = await gateway.ask_workers("proof.contexts", {})
-        told = {int(answer.result["version"]) for answer in answers if not answer.error}
+        told = {0 if answer.error else int(answer.result["version"]) for answer in answers}
         if active == number and told <= {number}:
             break
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(SETTLE_SECONDS)
     version = store.latest()
     if version is None:
         raise OperatorError("the store has no configuration", code=Exit.FAULTY_CONFIGURATION)

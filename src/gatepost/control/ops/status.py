@@ -10,6 +10,7 @@ from gatepost import __version__
 from gatepost.certs.expiry import Watch, summary
 from gatepost.certs.times import iso_time
 from gatepost.control.ops.draft import problem_document, warnings_of
+from gatepost.control.ops.proof import proof_status
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
@@ -40,6 +41,7 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         "workers": [_worker(row, told.get(row["index"])) for row in processes["workers"]],
         "desk": _process(processes["desk"]),
         "certificates": await asyncio.to_thread(_certificates, context, version),
+        "proof": proof_status(context.store),
         "listeners": _listeners(processes["listeners"], version.content.document),
         "queue": {key: _sum(told.values(), key) for key in _QUEUE},
         "counters": _counters(told.values()),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.options import HomeOption, JsonOption
-from gatepost.control.shell.screen import note, plural, safe, say, say_json, table
+from gatepost.control.shell.screen import local, note, plural, safe, say, say_json, table
 from gatepost.core.errors import Exit
 
 
@@ -21,6 +22,19 @@ def prove(as_json: JsonOption = False, home: HomeOption = None) -> None:
         _say(found)
     if not found["fulfilled"]:
         raise typer.Exit(int(Exit.REFUSED))
+
+
+def proof_line(last: Mapping[str, Any] | None) -> str:
+    """The last proof in one line, for `status`."""
+    if last is None:
+        return "not proven yet"
+    when = f"version {last['version']}, {local(last['time'])}"
+    if last["fulfilled"]:
+        return f"as meant ({plural(last['listeners'], 'listener')}, {plural(last['handshakes'], 'handshake')}; {when})"
+    first, *more = last["differences"]
+    return safe(
+        f"not as meant: {first}{f' and {len(more)} more' if more else ''} ({when}); see `gatepost cert prove`"
+    )
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.options import HomeOption, JsonOption
+from gatepost.control.shell.proof_command import proof_line
 from gatepost.control.shell.screen import (
     day,
     duration,
@@ -41,6 +42,7 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
                 f"{local(configuration['time'])}{comment}",
             ),
             ("Certificates", _certificates(found["certificates"])),
+            ("On the wire", proof_line(found["proof"])),
         )
     )
     _say_processes(found)
