@@ -22,14 +22,15 @@ from gatepost.certs.expiry import (
     Watch,
     life_state,
     next_mark,
-    revocation_list_item,
     summary,
 )
 from gatepost.certs.inventory import keep_profile
 from gatepost.pki.keys import load_private_key
 from gatepost.pki.profile import Origin, Pair, Profile, make_profile
+from gatepost.pki.revocation import read_list
 from gatepost.policy.expiry import DAY, Life, State
 from gatepost.store.config_store import ConfigStore, Content
+from gatepost.store.revocations import KeptList, keep_list
 
 NOW = 1_800_000_000.0
 
@@ -178,12 +179,19 @@ def test_an_intermediate_that_ends_before_its_leaf_is_told_of_even_so(store: Con
     assert (due.item.what, due.severity) == (INTERMEDIATE, "critical")
 
 
-def test_a_fetched_list_is_told_of_when_it_has_ended() -> None:
-    fetched = revocation_list_item("https://crl", "CN=CA", "f1", NOW - 6 * DAY, NOW + DAY / 2, fetched=True)
-    by_hand = revocation_list_item("file", "CN=CA", "f2", NOW - 6 * DAY, NOW + DAY / 2, fetched=False)
-    assert fetched.what == REVOCATION_LIST
-    assert fetched.life.earliest == 0.0
-    assert by_hand.life.earliest is None
+def test_a_fetched_list_is_told_of_when_it_has_ended_and_one_from_a_file_before(store: ConfigStore) -> None:
+    url = "https://crl.example/a.crl"
+    for source, name in ((url, "Fetched CA"), ("file:1", "Filed CA")):
+        found = read_list(TestAuthority(name, at=at(0)).revocation_list(end=at(0.5)))
+        keep_list(store, KeptList(source, found.facts, NOW, len(found.der), found.der), told=True)
+    watched = content(store, [], certificate_authorities={"crl": [url]})
+    items = by_what(Watch(store).items(watched))[REVOCATION_LIST]
+    assert [item.name for item in items] == [url, "CN=Filed CA"]
+    assert [item.automatic for item in items] == [True, False]
+    (due,) = Told(store).due(items, NOW)
+    assert (due.item.name, due.severity) == ("CN=Filed CA", "critical")
+    ended = Told(store).due(items, NOW + DAY)
+    assert {one.item.name: one.expired for one in ended} == {url: True, "CN=Filed CA": True}
 
 
 def test_each_mark_is_told_once_also_after_a_restart(store: ConfigStore) -> None:

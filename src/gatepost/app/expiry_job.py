@@ -25,7 +25,7 @@ from gatepost.certs.expiry import (
 from gatepost.core.certificate_events import CertificateExpired, CertificateExpires
 from gatepost.core.ports import Alert, AlertPort, Clock, Emit
 from gatepost.policy.expiry import DAY
-from gatepost.store.config_store import ConfigStore, Content
+from gatepost.store.config_store import ConfigStore
 
 AT_LEAST = 1.0  # seconds between two looks
 MANY = 50  # items that one mail writes out
@@ -50,16 +50,12 @@ class ExpiryJob:
         if version is None:
             return DAY
         now = self._clock.now()
-        items = await asyncio.to_thread(self._watch.items, version.content, self._lists(version.content))
+        items = await asyncio.to_thread(self._watch.items, version.content)
         found = self._told.due(items, now)
         if found:
             await self._tell(found, now)
             self._told.keep(found, items, now)
         return max(AT_LEAST, next_mark(items, now) - now)
-
-    def _lists(self, content: Content) -> Sequence[Item]:
-        """The revocation lists in use."""
-        return ()
 
     async def _tell(self, found: Sequence[Due], now: float) -> None:
         for severity in ("critical", "warning", "information"):
@@ -154,4 +150,9 @@ def _advice(one: Due) -> Iterable[str]:
         yield "It stands in the custom list; what it signed is not trusted from then on."
         yield "`gatepost ca import FILE --replace` brings a list without it."
     else:
-        yield "A stale list no longer says what was revoked since; see how it is fetched or import a new one."
+        yield "What was revoked since then is not noticed (`certificate_authorities.crl_stale` says what follows)."
+        yield (
+            "The log says how fetching goes."
+            if item.automatic
+            else "Import the present list of the authority."
+        )

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from gatepost.certs.authorities import custom_roots
+from gatepost.certs.crls import Expiring, expiring
 from gatepost.certs.times import iso_time
 from gatepost.certs.usage import uses
 from gatepost.pki.certificate import Certificate, read_certificate
@@ -96,8 +96,8 @@ class Watch:
         self._store = store
         self._read: dict[int, tuple[_End, ...]] = {}
 
-    def items(self, content: Content, lists: Iterable[Item] = (), *, only_used: bool = False) -> list[Item]:
-        """Everything that ends in a version; `lists` are the revocation lists in use. Blocks for the first reading."""
+    def items(self, content: Content, *, only_used: bool = False) -> list[Item]:
+        """Everything that ends in a version. Blocks for the first reading."""
         used = {use.certificate for use in uses(content.document)}
         renewals = automatic_renewals(content.document)
         chosen = {n: r for n, r in content.profiles.items() if not only_used or n in used}
@@ -108,8 +108,8 @@ class Watch:
                 item = _item(name, end, name in used, renewals.get(name))
                 if item is not None:
                     _join(found, item)
-        for item in (*_authorities(content), *lists):
-            _join(found, item)
+        for verifier in expiring(self._store, content):
+            _join(found, _verifier(verifier))
         return list(found.values())
 
     def _ends(self, revision: int) -> tuple[_End, ...]:
@@ -168,22 +168,11 @@ def _item(name: str, end: _End, used: bool, renewal: float | None) -> Item | Non
     return Item(end.what, (name,), end.subject, end.fingerprint, life, used, automatic)
 
 
-def _authorities(content: Content) -> Iterator[Item]:
-    """The custom list, where it is switched on (R11)."""
-    if not (content.document.get("certificate_authorities") or {}).get("custom", False):
-        return
-    for root in custom_roots(content.authorities).certificates:
-        name = printable(root.common_name) or root.subject
-        life = Life(root.not_before, root.not_after)
-        yield Item(AUTHORITY, (name,), root.subject, root.fingerprint, life)
-
-
-def revocation_list_item(
-    name: str, issuer: str, fingerprint: str, this_update: float, next_update: float, *, fetched: bool
-) -> Item:
-    """A revocation list in use; one that is fetched is told of when it has ended."""
-    life = Life(this_update, next_update, 0.0 if fetched else None)
-    return Item(REVOCATION_LIST, (name,), issuer, fingerprint, life, automatic=fetched)
+def _verifier(found: Expiring) -> Item:
+    """An authority or a revocation list. A list that is fetched is told of when it has ended."""
+    life = Life(found.not_before, found.not_after, 0.0 if found.fetched else None)
+    name, subject = printable(found.name), printable(found.subject)
+    return Item(found.what, (name,), subject, found.fingerprint, life, automatic=found.fetched)
 
 
 def _join(found: dict[tuple[str, str], Item], item: Item) -> None:
