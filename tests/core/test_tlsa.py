@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.wire.tlsa import (
+from gatepost.core.tlsa import (
     Matching,
     Selector,
     Tlsa,
