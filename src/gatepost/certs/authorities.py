@@ -6,6 +6,7 @@ stops the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # Alpine, the BSDs
 )
+SHORTEST_FINGERPRINT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +49,23 @@ def read_authorities(data: bytes) -> Reading:
         anchors = Anchors.from_pem(data)
         if not anchors.certificates:
             raise
-        return Reading(anchors.certificates, (*anchors.problems, *_strangers(anchors.certificates)))
-    read, notes = [], list(bundle.notes)
+        return Reading(anchors.certificates, anchors.problems)
+    read: dict[bytes, Certificate] = {}
+    notes = list(bundle.notes)
     for number, der in enumerate(bundle.certificates, start=1):
         try:
-            read.append(read_certificate(der))
+            certificate = read_certificate(der)
         except MalformedCertificate as error:
             notes.append(f"certificate {number} of the file: {error.text}")
+            continue
+        if der in read:
+            notes.append(f"certificate {number} of the file, {certificate.subject}, is in it twice")
+        read[der] = certificate
     if bundle.keys:
         notes.append("the private key in the file was left out")
     if not read:
         raise PkiError("the file holds no certificate", "give the authority's certificate, PEM or DER")
-    return Reading(tuple(read), (*notes, *_strangers(read)))
-
-
-def _strangers(certificates: tuple[Certificate, ...] | list[Certificate]) -> list[str]:
-    return [
-        f"{certificate.subject} is not an authority; it is trusted as it is"
-        for certificate in certificates
-        if not certificate.is_ca
-    ]
+    return Reading(tuple(read.values()), tuple(notes))
 
 
 def custom_roots(pem: str) -> Anchors:
@@ -79,3 +78,16 @@ def join_lists(pem: str, more: tuple[Certificate, ...]) -> tuple[str, int]:
     known = {certificate.der for certificate in custom_roots(pem).certificates}
     new: dict[bytes, Certificate] = {c.der: c for c in more if c.der not in known}
     return pem + "".join(c.pem.decode("ascii") for c in new.values()), len(new)
+
+
+def without(pem: str, gone: Certificate) -> str:
+    """The custom list without one certificate."""
+    return "".join(c.pem.decode("ascii") for c in custom_roots(pem).certificates if c != gone)
+
+
+def by_fingerprint(certificates: Iterable[Certificate], wanted: str) -> list[Certificate]:
+    """Those whose SHA-256 begins so; colons and case do not matter, and eight digits are wanted at least."""
+    digits = wanted.replace(":", "").replace(" ", "").lower()
+    if len(digits) < SHORTEST_FINGERPRINT:
+        return []
+    return [certificate for certificate in certificates if certificate.fingerprint.startswith(digits)]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
-from tests.control.kit import Bench, b64
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.control.kit import NOW, Bench, b64
 from tests.fakes.ca import TestAuthority
 
 from gatepost.core.errors import OperatorError
+
+AT = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+DAY = datetime.timedelta(days=1)
 
 
 def lists(bench: Bench) -> dict[str, tuple[bool, int]]:
@@ -56,13 +62,120 @@ def test_a_file_without_certificates_is_refused(bench: Bench, data: bytes) -> No
     assert bench.versions() == 1
 
 
-def test_a_host_certificate_is_taken_with_a_warning_and_its_key_left_out(bench: Bench) -> None:
-    issued = TestAuthority("Example CA").issue(["mx.example"])
-    answer = bench.call("ca.import", file=b64(issued.leaf_pem + issued.key_pem))
-    texts = [warning["text"] for warning in answer["warnings"]]
-    assert any("not an authority" in text for text in texts)
-    assert any("private key" in text for text in texts)
+def test_a_private_key_in_the_file_is_left_out(bench: Bench) -> None:
+    authority = TestAuthority("Example CA")
+    issued = authority.issue(["mx.example"])
+    answer = bench.call("ca.import", file=b64(authority.root_pem + issued.key_pem))
+    assert any("private key" in warning["text"] for warning in answer["warnings"])
     assert "PRIVATE KEY" not in bench.call("ca.export")["pem"]
+
+
+EXPIRED = TestAuthority("Old CA", at=AT, end=AT - DAY)
+ROOT = TestAuthority("Root CA", at=AT)
+SUB = ROOT.intermediate("Sub CA")
+
+
+def pem_of_sub(authority: TestAuthority) -> bytes:
+    return authority.certificate.public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "hint"),
+    [
+        (
+            ROOT.issue(["mx.example"]).leaf_pem,
+            "CN=mx.example is not the certificate of an authority",
+            "signed it",
+        ),
+        (EXPIRED.root_pem, "CN=Old CA has expired on 2027-01-14", "current certificate"),
+        (pem_of_sub(SUB), "CN=Sub CA is an intermediate, and the root above it is in no list", "CN=Root CA"),
+        (EXPIRED.root_pem + pem_of_sub(SUB), "1 other was left out too", ""),
+    ],
+    ids=["host", "expired", "no root", "both"],
+)
+def test_what_could_verify_nobody_is_refused_and_says_what_to_do(
+    bench: Bench, data: bytes, words: str, hint: str
+) -> None:
+    with pytest.raises(OperatorError, match=words) as caught:
+        bench.call("ca.import", file=b64(data))
+    assert hint in caught.value.hint
+    assert bench.versions() == 1
+
+
+def test_of_a_mixed_file_the_good_ones_are_taken_and_the_others_named(bench: Bench) -> None:
+    leaf = ROOT.issue(["mx.example"]).leaf_pem
+    answer = bench.call("ca.import", file=b64(EXPIRED.root_pem + pem_of_sub(SUB) + ROOT.root_pem + leaf))
+    assert (answer["added"], answer["left_out"]) == (2, 2)
+    texts = [warning["text"] for warning in answer["warnings"]]
+    assert all(text.startswith("left out: CN=") for text in texts)
+    assert len(texts) == 2
+    assert bench.call("ca.import", file=b64(pem_of_sub(ROOT.intermediate("Third CA"))))["added"] == 1
+
+
+def test_duplicates_in_a_file_are_said_and_taken_once(bench: Bench) -> None:
+    answer = bench.call("ca.import", file=b64(ROOT.root_pem * 2))
+    assert answer["added"] == 1
+    (warning,) = answer["warnings"]
+    assert warning["text"] == "certificate 2 of the file, CN=Root CA, is in it twice"
+    answer = bench.call("ca.import", file=b64(ROOT.root_pem + pem_of_sub(SUB)))
+    assert answer["added"] == 1
+    assert [warning["text"] for warning in answer["warnings"]] == ["left out: CN=Root CA is there already"]
+
+
+def test_weak_and_future_ones_are_taken_with_a_warning(bench: Bench) -> None:
+    weak = TestAuthority("Weak CA", at=AT, key="rsa1024")
+    future = TestAuthority("Future CA", at=AT, start=AT + DAY)
+    answer = bench.call("ca.import", file=b64(weak.root_pem + future.root_pem))
+    assert answer["added"] == 2
+    texts = " ".join(warning["text"] for warning in answer["warnings"])
+    assert "RSA key of 1024 bits" in texts
+    assert "not valid before" in texts
+
+
+def test_the_list_says_what_is_wrong_with_each(bench: Bench) -> None:
+    soon = TestAuthority("Soon CA", at=AT, end=AT + DAY)
+    bench.call("ca.import", file=b64(soon.root_pem + ROOT.root_pem))
+    rows = {row["name"]: row for row in bench.call("ca.list")["authorities"] if row["list"] == "custom"}
+    assert rows["Root CA"]["status"] == "valid"
+    assert not rows["Root CA"]["findings"]
+    assert rows["Soon CA"]["status"] == "expires-soon"
+    bench.clock.at += 3 * 86_400
+    (row,) = [row for row in bench.call("ca.list")["authorities"] if row["name"] == "Soon CA"]
+    assert (row["status"], row["findings"][0]["severity"]) == ("expired", "error")
+
+
+def test_one_is_shown_and_removed_by_its_fingerprint(bench: Bench) -> None:
+    bench.call("ca.import", file=b64(ROOT.root_pem + pem_of_sub(SUB)))
+    row = next(row for row in bench.call("ca.list")["authorities"] if row["name"] == "Root CA")
+    digits = row["fingerprint"].upper()
+    written = ":".join(digits[i : i + 2] for i in range(0, 16, 2))
+    shown = bench.call("ca.show", fingerprint=written)
+    assert (shown["subject"], shown["list"], shown["root"]) == ("CN=Root CA", "custom", True)
+    assert shown["pem"].encode() == ROOT.root_pem
+    answer = bench.call("ca.remove", fingerprint=written)
+    assert (answer["removed"], answer["total"]) == ("CN=Root CA", 1)
+    assert bench.call("ca.export")["pem"].encode() == pem_of_sub(SUB)
+    (left,) = [row for row in bench.call("ca.list")["authorities"] if row["list"] == "custom"]
+    assert left["status"] == "root-missing"
+    for op in ("ca.show", "ca.remove"):
+        for wanted in (written, digits[:7], "", "no digits"):
+            with pytest.raises(OperatorError, match="no authority with the fingerprint"):
+                bench.call(op, fingerprint=wanted)
+
+
+def test_the_systems_authorities_are_shown_and_exported_but_not_removed(bench: Bench) -> None:
+    rows = [row for row in bench.call("ca.list")["authorities"] if row["list"] == "system"]
+    if not rows:
+        pytest.skip("this machine has no list of authorities")
+    assert bench.call("ca.show", fingerprint=rows[0]["fingerprint"])["list"] == "system"
+    assert bench.call("ca.export", list="system")["count"] == len(rows)
+    with pytest.raises(OperatorError):
+        bench.call("ca.remove", fingerprint=rows[0]["fingerprint"])
+
+
+def test_with_both_lists_off_it_says_that_nobody_is_verified(bench: Bench) -> None:
+    answer = bench.call("ca.switch", list="system", enabled=False)
+    assert any("no peer can be verified" in warning["text"] for warning in answer["warnings"])
 
 
 def test_the_lists_are_switched_in_the_document(bench: Bench) -> None:
