@@ -13,6 +13,7 @@ from pathlib import Path
 
 TITLES = {
     1035: "Domain names",
+    2045: "MIME: format of bodies",
     2047: "MIME: encoded words in headers",
     2034: "SMTP extension: enhanced error codes",
     2136: "Dynamic DNS updates",
@@ -24,6 +25,7 @@ TITLES = {
     3461: "SMTP extension: delivery status notifications",
     3463: "Enhanced mail system status codes",
     3464: "Format of delivery status notifications",
+    3834: "Automatic responses to mail",
     3848: "ESMTP transmission types",
     1870: "SMTP extension: message size",
     4514: "LDAP: distinguished names as text",

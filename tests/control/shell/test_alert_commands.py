@@ -36,3 +36,19 @@ def test_it_says_to_whom_it_went(stopped: Home) -> None:
 
 def test_a_stopped_gateway_sends_nothing(stopped: Home) -> None:
     assert gatepost("alert", "test").code == Exit.NOT_RUNNING
+
+
+def test_status_says_what_expires(stopped: Home) -> None:
+    bench = Bench(stopped)
+    with desk(bench):
+        fine = gatepost("status")
+        assert "1 in use; certificate Demo ends first, " in fine.out
+        bench.clock.at += bench.call("status")["certificates"]["soonest"]["seconds_left"] - 2 * 86_400
+        soon = gatepost("status")
+        assert "1 in use, 1 expiring soon; certificate Demo ends first" in soon.out
+        assert "certificate Demo: expires in 2 days, on " in soon.err
+        bench.clock.at += 3 * 86_400
+        over = gatepost("status")
+        assert "1 expired; certificate Demo ended first" in over.out
+        assert "certificate Demo: expired 1 day ago" in over.err
+    bench.store.close()
