@@ -297,7 +297,7 @@ def test_every_command_takes_a_home_and_has_a_help_of_80_columns() -> None:
     groups = {
         "config": "apply check show pending commit clear diff history rollback export",
         "cert": "new import list show",
-        "ca": "list import export enable disable",
+        "ca": "list show import export remove enable disable",
         "queue": "list show retry hold release delete bounce",
         "log": "find follow",
     }

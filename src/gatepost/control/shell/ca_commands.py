@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
+from gatepost.control.shell import crl_commands
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import STANDARD, read_file, write_file
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
-from gatepost.control.shell.screen import day, note, plural, safe, say, say_json, table
+from gatepost.control.shell.screen import day, facts, note, plural, safe, say, say_json, table
 
 ListArgument = Annotated[str, typer.Argument(metavar="system|custom", help="Which list.")]
+FingerprintArgument = Annotated[
+    str, typer.Argument(metavar="FINGERPRINT", help="SHA-256 as `ca list` shows it; its beginning is enough.")
+]
+SHOWN_DIGITS = 16
 
 
 def make() -> typer.Typer:
     """The group."""
     app = group("ca", "The certificate authorities that verify peers: the system's list and a custom one.")
     app.command("list")(list_)
+    app.command("show")(show)
     app.command("import")(import_)
     app.command("export")(export)
+    app.command("remove")(remove)
     app.command("enable")(enable)
     app.command("disable")(disable)
+    app.add_typer(crl_commands.make(), name="crl")
     return app
 
 
-def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """List both lists; of the system's, which is long, only the summary unless --json asks for all."""
+def list_(
+    everything: Annotated[
+        bool, typer.Option("--all", help="The system's authorities too, one a line.")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List both lists; of the system's, which is long, the summary and what needs attention."""
     found = Client(home).call("ca.list")
     if as_json:
         say_json(found["authorities"])
@@ -41,10 +56,48 @@ def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
         )
         for problem in one["problems"]:
             note(safe(f"  {problem}"))
-    rows = [row for row in found["authorities"] if row["list"] == "custom"]
-    if rows:
-        say()
-        table(("Custom authority", "Valid until"), [(row["name"], day(row["not_after"])) for row in rows])
+    for name in ("custom", "system"):
+        rows = [row for row in found["authorities"] if row["list"] == name]
+        _say_list(name, rows if everything or name == "custom" else [row for row in rows if row["findings"]])
+
+
+def _say_list(name: str, rows: list[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    say()
+    heading = f"{name.capitalize()} authority"
+    table(
+        (heading, "Valid until", "Fingerprint", "Status"),
+        [
+            (row["subject"], day(row["not_after"]), row["fingerprint"][:SHOWN_DIGITS], row["status"])
+            for row in rows
+        ],
+    )
+
+
+def show(fingerprint: FingerprintArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
+    """Show one authority of either list, with its certificate."""
+    found = Client(home).call("ca.show", fingerprint=fingerprint)
+    if as_json:
+        say_json(found)
+        return
+    facts(
+        (
+            ("Subject", found["subject"]),
+            ("Issuer", found["issuer"]),
+            ("List", f"{found['list']}, {'on' if found['enabled'] else 'off'}"),
+            ("Valid", f"{day(found['not_before'])} to {day(found['not_after'])}"),
+            ("Serial number", found["serial"]),
+            ("Key", found["key"]),
+            ("SHA-256", found["fingerprint"]),
+            ("Status", found["status"]),
+        )
+    )
+    for finding in found["findings"]:
+        repair = f" ({finding['repair']})" if finding["repair"] else ""
+        say(safe(f"{finding['severity']}: {finding['text']}{repair}"))
+    say()
+    say(found["pem"].rstrip())
 
 
 def import_(
@@ -52,14 +105,18 @@ def import_(
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what the custom list held before.")
     ] = False,
+    as_json: JsonOption = False,
     comment: CommentOption = "",
     pending: PendingOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Add the certificates of FILE to the custom list. Does not switch the list on."""
+    """Add the authorities of FILE to the custom list. Does not switch the list on."""
     client = Client(home)
     data = b64encode(read_file(file)).decode("ascii")
     answer = client.call("ca.import", file=data, replace=replace, comment=comment, pending=pending)
+    if as_json:
+        say_json(answer)
+        return
     added = plural(answer["added"], "new authority", "new authorities")
     say(f"{added}; the custom list has {answer['total']:,}.")
     if not answer["enabled"]:
@@ -69,13 +126,31 @@ def import_(
 
 def export(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
+    name: Annotated[str, typer.Option("--list", metavar="system|custom", help="Which list.")] = "custom",
     home: HomeOption = None,
 ) -> None:
-    """Write the custom list to FILE, as PEM."""
-    found = Client(home).call("ca.export")
+    """Write a list, the custom one unless told otherwise, to FILE, as PEM."""
+    found = Client(home).call("ca.export", list=name)
     write_file(file, found["pem"].encode("ascii"))
     if file != STANDARD:
         say(f"{plural(found['count'], 'authority', 'authorities')} written to {file}.")
+
+
+def remove(
+    fingerprint: FingerprintArgument,
+    as_json: JsonOption = False,
+    comment: CommentOption = "",
+    pending: PendingOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Take one authority out of the custom list."""
+    client = Client(home)
+    answer = client.call("ca.remove", fingerprint=fingerprint, comment=comment, pending=pending)
+    if as_json:
+        say_json(answer)
+        return
+    say(safe(f"{answer['removed']} removed; the custom list has {answer['total']:,}."))
+    say_change(client, answer)
 
 
 def enable(
