@@ -53,6 +53,46 @@ def test_who_came_last_is_served_first() -> None:
     run(main)
 
 
+def test_those_who_give_up_together_get_nothing_and_keep_nothing() -> None:
+    """All waiters and the holder end in one turn of the loop, as the sessions of a worker that stops."""
+
+    async def main() -> None:
+        places = Places(asyncio.get_running_loop(), 1)
+        holder, last = Peer(), Peer()
+        places.take_now(holder)
+        waits = [asyncio.ensure_future(places.take(Peer(), never())) for _ in range(3)]
+        await asyncio.sleep(0)
+        for wait in waits:
+            wait.cancel()
+        places.leave(holder)
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(end) for end in ends} == {asyncio.CancelledError}
+        assert places.taken == 0
+        assert places.take_now(last)
+
+    run(main)
+
+
+def test_a_place_goes_past_who_gave_up_to_who_still_waits() -> None:
+    async def main() -> None:
+        places = Places(asyncio.get_running_loop(), 1)
+        holder, patient = Peer(), Peer()
+        places.take_now(holder)
+        waiting = asyncio.ensure_future(places.take(patient, never()))
+        gone = asyncio.ensure_future(places.take(Peer(), never()))
+        await asyncio.sleep(0)
+        gone.cancel()
+        places.leave(holder)
+        await waiting
+        assert places.taken == 1
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        places.leave(patient)
+        assert places.taken == 0
+
+    run(main)
+
+
 def test_who_makes_others_wait_has_a_short_time() -> None:
     """Only as many as wait have to go, the oldest first, and nobody where nobody waits."""
 

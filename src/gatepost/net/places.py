@@ -59,17 +59,20 @@ class Places:
         except BaseException:
             if entry in self._waiting:
                 self._waiting.remove(entry)
-            else:
+            elif not given.cancelled():
                 self.leave(holder)  # it was given in the same moment
             raise
 
     def leave(self, holder: Holder) -> None:
         """Give the place back: to the one that came last, if any waits."""
         del self._held[holder]
-        if self._waiting:
+        while self._waiting:
             following, given = self._waiting.pop()
+            if given.done():
+                continue  # it gave up in the same turn of the loop, and does not know it yet
             self._held[following] = self._loop.time()
             given.set_result(None)
+            return
 
     def _watch(self) -> None:
         if self._timer is None and self._held:
