@@ -102,15 +102,15 @@ class Watch:
         renewals = automatic_renewals(content.document)
         chosen = {n: r for n, r in content.profiles.items() if not only_used or n in used}
         read = self._read = {revision: self._ends(revision) for revision in chosen.values()}
-        found: dict[tuple[str, str], Item] = {}
+        found = _Collection()
         for name, revision in sorted(chosen.items()):
             for end in read[revision]:
                 item = _item(name, end, name in used, renewals.get(name))
                 if item is not None:
-                    _join(found, item)
+                    found.add(item)
         for verifier in expiring(self._store, content):
-            _join(found, _verifier(verifier))
-        return list(found.values())
+            found.add(_verifier(verifier))
+        return found.items()
 
     def _ends(self, revision: int) -> tuple[_End, ...]:
         known = self._read.get(revision)
@@ -175,21 +175,32 @@ def _verifier(found: Expiring) -> Item:
     return Item(found.what, (name,), subject, found.fingerprint, life, automatic=found.fetched)
 
 
-def _join(found: dict[tuple[str, str], Item], item: Item) -> None:
-    """The same certificate in several places is one item; where one of them is renewed by hand, so is the item."""
-    key = (item.what, item.fingerprint)
-    known = found.get(key)
-    if known is None:
-        found[key] = item
-        return
-    by_hand = known if not known.automatic else item
-    found[key] = replace(
-        known,
-        names=tuple(dict.fromkeys((*known.names, *item.names))),
-        used=known.used or item.used,
-        automatic=known.automatic and item.automatic,
-        life=by_hand.life,
-    )
+class _Collection:
+    """Items as they come: the same certificate in several places is one.
+
+    Where one of the places is renewed by hand, so is the item.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], Item] = {}
+        self._names: dict[tuple[str, str], dict[str, None]] = {}
+
+    def add(self, item: Item) -> None:
+        key = (item.what, item.fingerprint)
+        names = self._names.setdefault(key, {})
+        names.update(dict.fromkeys(item.names))
+        known = self._items.get(key)
+        if known is None:
+            self._items[key] = item
+        elif (item.used and not known.used) or (known.automatic and not item.automatic):
+            by_hand = item if known.automatic else known
+            self._items[key] = replace(by_hand, used=known.used or item.used)
+
+    def items(self) -> list[Item]:
+        return [
+            item if len(names) == 1 else replace(item, names=tuple(names))
+            for item, names in zip(self._items.values(), self._names.values(), strict=True)
+        ]
 
 
 # --- marks ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 DAY = 86_400.0
@@ -77,13 +78,19 @@ def renews_itself(not_before: float, not_after: float, renewal: float = 0.0) -> 
 
 def marks(life: Life) -> tuple[Mark, ...]:
     """All marks up to the end, the first told first."""
-    first = life.length / 3
+    return _marks(life.length, life.earliest)
+
+
+@lru_cache(maxsize=4096)
+def _marks(length: float, earliest: float | None) -> tuple[Mark, ...]:
+    """The same for every life of a length, and certificates come in few lengths."""
+    first = length / 3
     days = [day * DAY for day in DAY_MARKS if day * DAY <= first]
-    parts = [life.length * part for part in FRACTIONS if life.length * part <= DAY_MARKS[0] * DAY]
+    parts = [length * part for part in FRACTIONS if length * part <= DAY_MARKS[0] * DAY]
     alone = [part for part in parts if not any(abs(day - part) <= part * NEAR for day in days)]
-    latest_start = first if life.earliest is None else life.earliest
+    latest_start = first if earliest is None else earliest
     chosen = sorted({left for left in (*days, *alone) if left <= latest_start}, reverse=True)
-    return tuple(Mark(left, _severity(life, left)) for left in chosen)
+    return tuple(Mark(left, _severity(length, left)) for left in chosen)
 
 
 def due(life: Life, now: float, last: float | None) -> Mark | None:
@@ -100,7 +107,8 @@ def next_at(life: Life, now: float) -> float:
     """When the next mark comes, in seconds since the epoch."""
     if now >= life.not_after:
         return life.not_after + (math.floor((now - life.not_after) / DAY) + 1) * DAY
-    return min(life.not_after - mark.left for mark in marks(life) if life.not_after - mark.left > now)
+    left = life.not_after - now
+    return life.not_after - next(mark.left for mark in marks(life) if mark.left < left)
 
 
 def state(life: Life, now: float) -> State:
@@ -115,10 +123,13 @@ def _passed(life: Life, now: float) -> Mark | None:
     if now >= life.not_after:
         days = math.floor((now - life.not_after) / DAY)
         return Mark(-days * DAY, "critical")
-    passed = [mark for mark in marks(life) if life.not_after - mark.left <= now]
+    left = life.not_after - now
+    if left > life.length / 3:
+        return None  # in the first two thirds, the usual case
+    passed = [mark for mark in marks(life) if mark.left >= left]
     return passed[-1] if passed else None
 
 
-def _severity(life: Life, left: float) -> Severity:
+def _severity(length: float, left: float) -> Severity:
     """Critical from five days on, and for a short life from its last sixth on."""
-    return "critical" if left <= min(CRITICAL_DAYS * DAY, life.length / 6) else "warning"
+    return "critical" if left <= min(CRITICAL_DAYS * DAY, length / 6) else "warning"
