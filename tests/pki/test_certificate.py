@@ -8,8 +8,9 @@ import hashlib
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.fakes.ca import TestAuthority, self_signed
+from tests.fakes.ca import TestAuthority, damaged, self_signed
 
 from gatepost.pki.certificate import describe, read_certificate, signed_by
 from gatepost.pki.errors import MalformedCertificate
@@ -92,3 +93,35 @@ def test_a_serial_that_is_not_positive_is_read_without_a_warning() -> None:
     at = bytes(der).index(raw)
     der[at] = 0x90  # negative, and minimal whatever follows
     assert read_certificate(bytes(der)).subject == "CN=mx.partner.example"
+
+
+@pytest.mark.parametrize("kind", ["p256", "p521", "rsa2048", "ed25519"])
+def test_who_signed_is_told_by_the_key_and_by_names_as_the_rfc_compares_them(kind: str) -> None:
+    authority = TestAuthority("Example CA", key=kind)
+    leaf = authority.issue(["mx.example"]).leaf
+    assert signed_by(leaf, authority.certificate)
+    written = TestAuthority("EXAMPLE  ca", key=authority.key)
+    assert signed_by(leaf, written.certificate)
+    assert not signed_by(leaf, TestAuthority("Another CA", key=authority.key).certificate)
+    for other in ("p384", "rsa3072", "ed25519"):
+        assert not signed_by(leaf, authority.again(key=other).certificate)
+    assert not signed_by(damaged(leaf), authority.certificate)
+
+
+def test_a_signature_with_pss_is_known() -> None:
+    authority = TestAuthority("Example CA", key="rsa2048")
+    key = authority.key
+    assert isinstance(key, rsa.RSAPrivateKey)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(authority.certificate.subject)
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(authority.at)
+        .not_valid_after(authority.at)
+    )
+    pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
+    made = builder.sign(key, hashes.SHA256(), rsa_padding=pss)
+    assert signed_by(made, authority.certificate)
+    assert not signed_by(damaged(made), authority.certificate)

@@ -231,6 +231,46 @@ def test_a_way_that_verifies_is_preferred_to_one_that_lasts_longer() -> None:
         assert found.verifies
 
 
+def test_a_way_to_a_trusted_root_is_preferred_to_one_that_lasts_longer() -> None:
+    ending = LOW.again(end=AT + 60 * DAY)
+    longer = TestAuthority("Example Low CA", parent=OTHER, key=LOW.key)
+    found = look(GOOD, der(longer, OTHER, ending, SUB))
+    assert found.bundle == tuple(der(ending, SUB))
+    assert found.verifies
+
+
+def test_without_a_trusted_root_a_sound_way_is_still_preferred() -> None:
+    early = LOW.again(start=AT + DAY, end=AT + 11 * YEAR)
+    late = LOW.again(end=AT + 60 * DAY)
+    assert look(GOOD, der(early, late, SUB), Anchors()).bundle == tuple(der(late, SUB))
+
+
+def test_what_fills_a_gap_and_is_itself_at_fault_is_told() -> None:
+    old = LOW.again(start=AT - 2 * YEAR, end=AT - DAY)
+    found = look(GOOD, der(SUB), known=der(old))
+    assert codes(found) == [
+        ("missing-intermediate", "error", "CN=Example Low CA"),
+        ("expired", "error", "CN=Example Low CA"),
+    ]
+    assert found.bundle == tuple(der(old, SUB))
+    assert not found.verifies
+
+
+def test_another_key_of_the_same_name_is_no_damage_where_nothing_identifies_the_keys() -> None:
+    this = SUB.intermediate("Plain CA", key_identifiers=False)
+    last = this.again(key="p256", key_identifiers=False)
+    found = look(this.issue(NAMES), der(last, SUB))
+    assert [code for code, _, _ in codes(found)] == ["missing-intermediate", "stale", "unrelated"]
+
+
+def test_a_name_that_its_issuer_writes_otherwise_is_the_same_name() -> None:
+    shouted = TestAuthority("EXAMPLE  LOW CA", parent=SUB, key=LOW.key)
+    leaf = LOW.issue(NAMES)
+    found = look(leaf, der(SUB), known=der(shouted))
+    assert found.bundle == tuple(der(shouted, SUB))
+    assert found.verifies
+
+
 def test_cross_signs_that_lead_in_a_circle_are_left_out_or_told() -> None:
     a, b = TestAuthority("A", at=AT), TestAuthority("B", at=AT)
     leaf = a.issue(NAMES)

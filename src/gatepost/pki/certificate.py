@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
@@ -136,12 +138,36 @@ def _read(der: bytes) -> Certificate:
 
 
 def signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """The issuer's key made the child's signature, and the names agree. Says nothing of trust."""
+    """The issuer's key made the child's signature, and the names agree. Says nothing of trust.
+
+    Names agree as RFC 5280 §7.1 compares them: an authority may write its name in another string type or case.
+    """
+    if child.issuer != issuer.subject and folded_name(child.issuer) != folded_name(issuer.subject):
+        return False
     try:
-        child.verify_directly_issued_by(issuer)
+        return _verify(child, issuer.public_key())
     except (InvalidSignature, *UNREADABLE):
         return False
-    return True
+
+
+def _verify(child: x509.Certificate, key: PublicKeyTypes) -> bool:
+    """Raises InvalidSignature, or what an algorithm raises that is not the key's."""
+    signature, body = child.signature, child.tbs_certificate_bytes
+    if isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        key.verify(signature, body)
+        return True
+    used = child.signature_algorithm_parameters
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(used, ec.ECDSA):
+        key.verify(signature, body, used)
+        return True
+    hashed = child.signature_hash_algorithm
+    if isinstance(key, rsa.RSAPublicKey) and isinstance(used, (padding.PKCS1v15, padding.PSS)) and hashed:
+        key.verify(signature, body, used, hashed)
+        return True
+    if isinstance(key, dsa.DSAPublicKey) and hashed:
+        key.verify(signature, body, hashed)
+        return True
+    return False
 
 
 def describe(der: bytes) -> PeerCertificate:

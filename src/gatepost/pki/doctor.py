@@ -24,7 +24,7 @@ from gatepost.pki.leaf import leaf_notes
 from gatepost.pki.lifetimes import day, lifetime_notes
 from gatepost.pki.notes import REPAIR_COMMAND, Note, note
 from gatepost.pki.revocation import NO_CRLS, Crls
-from gatepost.pki.routes import Pool, Route, Routes, best_route
+from gatepost.pki.routes import Pool, Routes, best_route
 from gatepost.pki.untidy import Comparison, untidy_notes
 
 __all__ = ["Diagnosis", "Note", "Pool", "diagnose", "in_order"]
@@ -84,7 +84,7 @@ def diagnose(
     if len(chain) > MAX_LOOKED_AT:
         text = f"{len(chain)} certificates are sent; only the first {MAX_LOOKED_AT} were looked at"
         notes.append(note(Code.TOO_LONG, "warning", text, leaf.subject))
-    return Diagnosis(in_order(notes), bundle, changed, _sound(repaired, route))
+    return Diagnosis(in_order(notes), bundle, changed, repaired.ok)
 
 
 def in_order(notes: Sequence[Note]) -> tuple[Note, ...]:
@@ -109,10 +109,6 @@ def _readable(der: bytes) -> Certificate | None:
         return read_certificate(der)
     except MalformedCertificate:
         return None
-
-
-def _sound(repaired: ChainVerdict, route: Route) -> bool:
-    return repaired.ok and route.anchored
 
 
 def _trust_notes(comparison: Comparison) -> Iterator[Note]:
