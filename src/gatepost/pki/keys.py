@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from gatepost.pki.der import OCTETS, OID, SEQUENCE, MalformedDer, elements
 from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
@@ -112,15 +113,23 @@ def load_private_key(data: bytes, passphrase: str | None = None) -> PrivateKey:
     except PkiError:
         raise
     except UnsupportedAlgorithm:
-        raise PkiError(
-            "the private key is of a kind, or encrypted in a way, that is not supported",
-            "convert it with: openssl pkcs8 -topk8 -in FILE -out NEW",
-        ) from None
-    except ValueError:
+        raise _unsupported() from None
+    except ValueError as error:
+        if "unknown cipher" in str(error):
+            raise _unsupported() from None
         if secret is not None and _encrypted(data):
-            raise WrongPassphrase("the pass-phrase does not open the private key") from None
+            raise WrongPassphrase(
+                "the pass-phrase does not open the private key", "it is another one, or the file is damaged"
+            ) from None
         raise PkiError("the file holds no private key that can be read") from None
-    return _usable(key)
+    return usable(key)
+
+
+def _unsupported() -> PkiError:
+    return PkiError(
+        "the private key is of a kind, or encrypted in a way, that is not supported",
+        "convert it with: openssl pkcs8 -topk8 -in FILE -out NEW",
+    )
 
 
 def _parse(data: bytes, secret: bytes | None) -> PrivateKeyTypes:
@@ -146,8 +155,8 @@ def _encrypted(data: bytes) -> bool:
     return sealed.tag == OCTETS and name.tag == OID and name.body.startswith(_ENCRYPTION)
 
 
-def _usable(key: PrivateKeyTypes) -> PrivateKey:
-    """The key, if a TLS server can use it and it is whole."""
+def usable(key: PrivateKeyTypes) -> PrivateKey:
+    """The key, if a TLS server can use it and it is whole. Raises PkiError."""
     match key:
         case rsa.RSAPrivateKey():
             if key.key_size > MAX_RSA_BITS:
@@ -207,7 +216,17 @@ def public_key_der(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def for_pss_only(certificate: x509.Certificate) -> bool:
+    """The certificate is for an RSA key that signs in the PSS form only (RFC 4055 §1.2).
+
+    The library reads such a key as a plain one, so that the pair seems to match, and no TLS context takes it.
+    """
+    return certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+
+
 def key_matches(key: PrivateKey, holder: x509.Certificate | x509.CertificateSigningRequest) -> bool:
-    """The certificate or request is for this very key."""
+    """The certificate or request is for this very key, and can be served with it."""
+    if isinstance(holder, x509.Certificate) and for_pss_only(holder):
+        return False
     held = holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return held == public_key_der(key)
