@@ -46,7 +46,10 @@ def _unverifiable(context: Context, content: Content, name: str, found: list[Use
 
 
 def issued(context: Context, before: Content, after: Content, number: int) -> Iterator[CertificateIssued]:
-    """The certificates that are served for the first time with version `number`; what a rollback brings back is not new."""
+    """The certificates that are served for the first time with version `number`; what a rollback brings back is not new.
+
+    Of automatic ones the renewal itself tells.
+    """
     inventory = context.inventory()
     for name, revision in after.profiles.items():
         old = before.profiles.get(name)
@@ -56,7 +59,7 @@ def issued(context: Context, before: Content, after: Content, number: int) -> It
             continue
         known = {leaf.fingerprint for leaf in inventory.facts(old).leaves} if old is not None else set()
         for leaf in inventory.facts(revision).leaves:
-            if leaf.fingerprint not in known:
+            if leaf.fingerprint not in known and leaf.origin != Origin.AUTOMATIC:
                 yield CertificateIssued(
                     context.clock.now(), name, leaf.origin, leaf.subject, leaf.not_after, leaf.fingerprint
                 )

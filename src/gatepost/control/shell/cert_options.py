@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gatepost.control.shell.cert_screen import note_paragraph
 from gatepost.control.shell.files import read_passphrase_file
-from gatepost.control.shell.screen import note
 from gatepost.core.errors import Exit, OperatorError
 
 NameArgument = Annotated[
@@ -41,7 +41,7 @@ def given_passphrase(passphrase: str | None, file: str | None) -> str:
             "--passphrase and --passphrase-file exclude each other", "give one", code=Exit.USAGE
         )
     if passphrase is not None:
-        note(VISIBLE)
+        note_paragraph(VISIBLE)
         return passphrase
     return read_passphrase_file(file) if file is not None else ""
 

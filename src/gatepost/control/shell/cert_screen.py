@@ -121,7 +121,7 @@ def _say_history(rows: Sequence[Mapping[str, Any]]) -> None:
 def _versions(row: Mapping[str, Any]) -> str:
     first, last = row["version"], row["last_version"]
     if row["in_force"]:
-        return f"{first}, in force"
+        return f"{first} (now)"
     return str(first) if first == last else f"{first} to {last}"
 
 
@@ -140,9 +140,9 @@ def say_findings(findings: Sequence[Mapping[str, str]], indent: str = "  ") -> N
     for finding in findings:
         paragraph(f"{indent}{finding['severity']}: ", finding["text"])
         if finding["meaning"]:
-            paragraph(f"{indent}  Peers: ", finding["meaning"])
+            paragraph(f"{indent}  meaning: ", finding["meaning"])
         if finding["repair"]:
-            paragraph(f"{indent}  Repair: ", finding["repair"])
+            paragraph(f"{indent}  repair:  ", finding["repair"])
 
 
 def say_changed(client: Client, answer: Mapping[str, Any]) -> None:
