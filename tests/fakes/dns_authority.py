@@ -25,6 +25,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
@@ -43,6 +44,8 @@ class Behaviour(StrEnum):
     GARBAGE = "garbage"  # octets that are no DNS message
     WRONG_ID = "wrong-id"  # a forged answer first, with another id; then the right one
     NXDOMAIN = "nxdomain"
+    BOGUS = "bogus"  # SERVFAIL, but the records for who asks without checking (CD)
+    INSECURE = "insecure"  # the records, never as validated
 
 
 class DnsAuthority:
@@ -124,11 +127,14 @@ class DnsAuthority:
             case Behaviour.TRUNCATED if transport == "udp":
                 response.flags |= dns.flags.TC
                 return [response.to_wire()]
+            case Behaviour.BOGUS if not query.flags & dns.flags.CD:
+                response.set_rcode(dns.rcode.SERVFAIL)
+                return [response.to_wire()]
             case Behaviour.NXDOMAIN:
                 self._negative(response, question.name, dns.rcode.NXDOMAIN)
             case _:
                 self._fill(response, question)
-        if self.ad:
+        if self.ad and behaviour not in (Behaviour.INSECURE, Behaviour.BOGUS):
             response.flags |= dns.flags.AD
         sent = response.to_wire(max_size=65535)
         if behaviour is Behaviour.WRONG_ID and transport == "udp":
@@ -156,6 +162,12 @@ class DnsAuthority:
             name = alias[0].target
 
     def _rrset(self, name: dns.name.Name, kind: str, rdata: Sequence[str]) -> dns.rrset.RRset:
+        if any(text.startswith("raw ") for text in rdata):  # octets that no library would write
+            made = dns.rrset.RRset(name, dns.rdataclass.IN, dns.rdatatype.from_text(kind))
+            for text in rdata:
+                octets = bytes.fromhex(text.removeprefix("raw "))
+                made.add(dns.rdata.GenericRdata(made.rdclass, made.rdtype, octets), self.ttl)
+            return made
         return dns.rrset.from_text_list(name, self.ttl, dns.rdataclass.IN, kind, rdata)
 
     def _negative(self, response: dns.message.Message, name: dns.name.Name, rcode: dns.rcode.Rcode) -> None:

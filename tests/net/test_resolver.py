@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import dns.message
+import dns.rdatatype
 import pytest
 from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.net.kit import run
 
-from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, Undetermined
+from gatepost.core.tlsa import Tlsa
+from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, TlsaAnswer, TlsaState, Undetermined
 from gatepost.net.dns_client import DnsClient, NameServer
 from gatepost.net.resolver import MAX_NEGATIVE_TTL, MAX_TTL, Resolver
 
@@ -31,6 +34,15 @@ RECORDS = {
 V4 = ipaddress.ip_address
 
 
+class Trusting:
+    """All servers are believed, and were probed long ago."""
+
+    validating = True
+
+    async def settled(self) -> None:
+        return
+
+
 @asynccontextmanager
 async def asking(
     authority: DnsAuthority, *more: DnsAuthority, trusted: bool = False, **keywords: Any
@@ -39,6 +51,7 @@ async def asking(
     client = DnsClient(servers, try_seconds=keywords.pop("try_seconds", (0.1,)))
     if trusted:
         client.trust(servers)
+        keywords["trust"] = Trusting()
     resolver = Resolver(asyncio.get_running_loop(), client, **keywords)
     try:
         yield resolver
@@ -286,3 +299,109 @@ def test_a_look_up_takes_no_longer_than_its_bound() -> None:
                 assert (await resolver.mx("example.net")).temporary
 
     run(main)
+
+
+# --- TLSA ----------------------------------------------------------------------------------------------
+
+KEY = "ab" * 32
+SIGNED = {
+    "mx.example.net": {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]},
+    "_25._tcp.mx.example.net": {"TLSA": [f"3 1 1 {KEY}"]},
+    "bare.example.net": {"A": ["192.0.2.3"]},
+    "odd.example.net": {"A": ["192.0.2.5"]},
+    "_25._tcp.odd.example.net": {"TLSA": ["raw 030101", f"raw 030101{KEY}", "raw 0301"]},
+    "alias.example.net": {"CNAME": ["mx.example.net."]},
+    "out.example.net": {"CNAME": ["host.unsigned.example."]},
+    "_25._tcp.out.example.net": {"TLSA": [f"3 1 1 {KEY}"]},
+    "host.unsigned.example": {"A": ["192.0.2.7"]},
+    "_25._tcp.host.unsigned.example": {"TLSA": [f"3 1 1 {KEY}"]},
+}
+
+
+def tlsa(
+    host: str, behaviours: dict[str, Behaviour] | None = None, *, trusted: bool = True
+) -> tuple[TlsaAnswer, DnsAuthority]:
+    authority = DnsAuthority(SIGNED, ad=True)
+    for name, behaviour in (behaviours or {}).items():
+        authority.behave(name, behaviour)
+    answers: list[TlsaAnswer] = []
+
+    async def main() -> None:
+        with authority:
+            async with asking(authority, trusted=trusted) as resolver:
+                answers.append(await resolver.tlsa(host, 25))
+
+    run(main)
+    return answers[0], authority
+
+
+def test_the_records_of_a_signed_host() -> None:
+    answer, _ = tlsa("mx.example.net")
+    assert answer == TlsaAnswer(TlsaState.FOUND, (Tlsa(3, 1, 1, bytes.fromhex(KEY)),), "mx.example.net")
+
+
+def test_without_a_trusted_resolver_nothing_is_known() -> None:
+    answer, authority = tlsa("mx.example.net", trusted=False)
+    assert answer.state is TlsaState.UNAVAILABLE
+    assert not authority.asked
+
+
+def test_a_signed_host_without_records_has_none() -> None:
+    assert tlsa("bare.example.net")[0].state is TlsaState.ABSENT
+
+
+def test_an_unsigned_host_is_not_asked_for_records() -> None:
+    """D2: some name servers answer SERVFAIL to every question for TLSA."""
+    answer, authority = tlsa("mx.example.net", {"mx.example.net": Behaviour.INSECURE})
+    assert answer.state is TlsaState.ABSENT
+    assert not authority.questions("_25._tcp.mx.example.net", "TLSA")
+
+
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour.SERVFAIL, Behaviour.BOGUS, Behaviour.TIMEOUT, Behaviour.REFUSED]
+)
+def test_a_look_up_that_fails_is_never_taken_for_no_records(behaviour: Behaviour) -> None:
+    """D1"""
+    answer, _ = tlsa("mx.example.net", {"_25._tcp.mx.example.net": behaviour})
+    assert answer.state is TlsaState.FAILED
+
+
+def test_records_that_are_not_signed_are_none() -> None:
+    answer, _ = tlsa("mx.example.net", {"_25._tcp.mx.example.net": Behaviour.INSECURE})
+    assert answer.state is TlsaState.ABSENT
+
+
+def test_an_alias_within_signed_zones_leads_to_the_records_of_its_target() -> None:
+    answer, _ = tlsa("alias.example.net")
+    assert (answer.state, answer.base) == (TlsaState.FOUND, "mx.example.net")
+
+
+def test_a_signed_alias_into_an_unsigned_zone_has_its_own_records() -> None:
+    """D4: only those under the alias itself."""
+    # The fake marks a whole answer by the name that was asked: the addresses are unsigned, the alias and TLSA signed.
+    authority = DnsAuthority(SIGNED, ad=True)
+    plain = authority.answers
+
+    def answers(wire: bytes, transport: str) -> list[bytes]:
+        question = dns.message.from_wire(wire).question[0]
+        signed = question.rdtype not in (dns.rdatatype.A, dns.rdatatype.AAAA)
+        authority.ad = signed
+        return plain(wire, transport)
+
+    authority.answers = answers  # type: ignore[method-assign]
+
+    async def main() -> None:
+        with authority:
+            async with asking(authority, trusted=True) as resolver:
+                answer = await resolver.tlsa("out.example.net", 25)
+                assert (answer.state, answer.base) == (TlsaState.FOUND, "out.example.net")
+        assert not authority.questions("_25._tcp.host.unsigned.example", "TLSA")
+
+    run(main)
+
+
+def test_records_of_odd_length_are_there_and_unusable() -> None:
+    """D9: they neither vanish nor take the good one with them."""
+    answer, _ = tlsa("odd.example.net")
+    assert answer.state is TlsaState.FOUND
+    assert sorted(record.unusable != "" for record in answer.records) == [False, True, True]

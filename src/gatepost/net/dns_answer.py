@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from gatepost.core.tlsa import Tlsa
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,8 @@ class DnsStatus(StrEnum):
 class DnsAnswer(Generic[T]):
     """One answer. `secure`: every part of it was validated by a resolver that is trusted for that.
 
-    `ttl` is in seconds, already within the cache's bounds. `detail` says why an answer is temporary.
+    `ttl` is in seconds, already within the cache's bounds. `detail` says why an answer is temporary. `canonical` is the
+    name at the end of the aliases, the asked one without any.
     """
 
     status: DnsStatus
@@ -30,6 +33,7 @@ class DnsAnswer(Generic[T]):
     secure: bool = False
     ttl: float = 0.0
     detail: str = ""
+    canonical: str = ""
 
     @property
     def found(self) -> bool:
@@ -46,6 +50,25 @@ class Mx:
 
     preference: int
     host: str
+
+
+class TlsaState(StrEnum):
+    """What DNS says of a host's TLSA records (RFC 7672 §2.2)."""
+
+    UNAVAILABLE = "unavailable"  # no resolver is trusted to validate
+    ABSENT = "absent"  # proven, or the host's own zone is not signed
+    FAILED = "failed"  # could not tell: the host must not be used as if there were none
+    FOUND = "found"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsaAnswer:
+    """The TLSA records of a host. `base` is the name under which they stand, which is also the name for SNI."""
+
+    state: TlsaState
+    records: tuple[Tlsa, ...] = ()
+    base: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Asking a recursive name server: one question, over UDP and, when the answer is cut, over TCP.
 
-How it works. dnspython makes and reads the messages, and moves them. The configured servers are asked in
+How it works. dnspython makes and reads the messages, `dns_exchange` moves them. The configured servers are asked in
 order; one that fails, is silent or says SERVFAIL passes the question to the next, twice around at most.
 
 What it trusts. An answer counts when it comes from the asked address with the asked id and question;
@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dns.asyncquery
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdatatype
+
+from gatepost.net.dns_exchange import Exchanged, ExchangeFailed, exchange
 
 TRY_SECONDS = (2.0, 4.0)
 UDP_PAYLOAD = 1232
@@ -95,10 +94,14 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer of rcode NOERROR or NXDOMAIN, and whether it is proven."""
+    """An answer of rcode NOERROR or NXDOMAIN, whether it is proven, and how many of its records could not be read.
+
+    Only an answer about TLSA may lack records: what they would have said is unusable, not nothing.
+    """
 
     message: dns.message.QueryMessage
     secure: bool
+    damaged: int = 0
 
 
 class DnsClient:
@@ -135,31 +138,24 @@ class DnsClient:
     ) -> Response:
         query = dns.message.make_query(name, kind, use_edns=0, payload=UDP_PAYLOAD)
         query.flags |= dns.flags.AD  # RFC 6840 §5.7: tell us whether you validated
-        message = await _exchange(server, query, seconds)
-        if message.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
+        answer = await ask_server(server, query, seconds)
+        if answer.message.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
             query.use_edns(-1)  # RFC 6891 §6.2.2: a server that does not know EDNS
-            message = await _exchange(server, query, seconds)
-        rcode = message.rcode()
+            answer = await ask_server(server, query, seconds)
+        message, rcode = answer.message, answer.message.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not isinstance(
             message, dns.message.QueryMessage
         ):
             raise NoAnswer(f"{dns.rcode.to_text(rcode)} from {server}")
+        if answer.damaged and kind is not dns.rdatatype.TLSA:
+            raise NoAnswer(f"a malformed answer from {server}")
         secure = server in self._trusted and bool(message.flags & dns.flags.AD)
-        return Response(message, secure)
+        return Response(message, secure, answer.damaged)
 
 
-async def _exchange(server: NameServer, query: dns.message.Message, seconds: float) -> dns.message.Message:
+async def ask_server(server: NameServer, query: dns.message.Message, seconds: float) -> Exchanged:
+    """One question to one server. Raises NoAnswer."""
     try:
-        message, _ = await dns.asyncquery.udp_with_fallback(
-            query,
-            server.address,
-            timeout=seconds,
-            port=server.port,
-            ignore_unexpected=True,
-            ignore_errors=True,
-        )
-    except dns.exception.Timeout:
-        raise NoAnswer(f"timeout asking {server}") from None
-    except (dns.exception.DNSException, OSError, EOFError) as error:
-        raise NoAnswer(f"{type(error).__name__} asking {server}") from None
-    return message
+        return await exchange(server.address, server.port, query, seconds)
+    except ExchangeFailed as failure:
+        raise NoAnswer(f"{failure} asking {server}") from None

@@ -28,6 +28,7 @@ import dns.rdatatype
 import dns.reversename
 
 from gatepost.core.address import IPAddress
+from gatepost.core.tlsa import Tlsa, owner
 from gatepost.net.dns_answer import (
     DnsAnswer,
     DnsStatus,
@@ -35,9 +36,12 @@ from gatepost.net.dns_answer import (
     Mx,
     NoName,
     PtrAnswer,
+    TlsaAnswer,
+    TlsaState,
     Undetermined,
 )
 from gatepost.net.dns_client import DnsClient, NoAnswer, Response
+from gatepost.net.dns_trust import DnsTrust
 
 T = TypeVar("T")
 
@@ -61,6 +65,7 @@ class Resolver:
         client: DnsClient,
         *,
         hosts: Mapping[IPAddress, str] | None = None,
+        trust: DnsTrust | None = None,
         cache_size: int = CACHE_SIZE,
         lookup_seconds: float = LOOKUP_SECONDS,
         ptr_seconds: float = PTR_SECONDS,
@@ -68,6 +73,7 @@ class Resolver:
         self._loop = loop
         self._client = client
         self._hosts = dict(hosts or {})
+        self._trust = trust
         self._cache_size = cache_size
         self._lookup_seconds = lookup_seconds
         self._ptr_seconds = ptr_seconds
@@ -86,6 +92,40 @@ class Resolver:
             self._answer(host, dns.rdatatype.AAAA, _address_of),
         )
         return _combined(v4, v6)
+
+    async def tlsa(self, host: str, port: int) -> TlsaAnswer:
+        """The TLSA records of a service, asked for only where the host itself is signed (RFC 7672 §2.2.2, D1 to D4)."""
+        if self._trust is None or not self._trust.validating:
+            return TlsaAnswer(TlsaState.UNAVAILABLE, detail="no resolver is known to validate DNSSEC")
+        v4, v6 = await asyncio.gather(
+            self._answer(host, dns.rdatatype.A, _address_of),
+            self._answer(host, dns.rdatatype.AAAA, _address_of),
+        )
+        # Either family is enough: many zones cannot deny the other one properly (D3).
+        signed = next((answer for answer in (v4, v6) if answer.found and answer.secure), None)
+        if signed is not None:
+            bases = list(dict.fromkeys((signed.canonical or host, host)))
+        else:
+            alias = next((answer for answer in (v4, v6) if answer.found and answer.canonical != host), None)
+            if alias is None:
+                # An unsigned host is never asked for TLSA records: its name servers may choke on it (D2).
+                return TlsaAnswer(TlsaState.ABSENT, detail=f"the addresses of {host} are not signed")
+            link = await self._answer(host, dns.rdatatype.CNAME, _name_of)
+            if link.temporary:
+                return TlsaAnswer(TlsaState.FAILED, detail=f"CNAME of {host}: {link.detail}")
+            if not link.secure:
+                return TlsaAnswer(TlsaState.ABSENT, detail=f"the addresses of {host} are not signed")
+            bases = [host]  # a signed alias into an unsigned zone (D4)
+        return await self._tlsa_of(bases, port)
+
+    async def _tlsa_of(self, bases: list[str], port: int) -> TlsaAnswer:
+        for base in bases:
+            answer = await self._answer(owner(base, port), dns.rdatatype.TLSA, _tlsa_record)
+            if answer.temporary:
+                return TlsaAnswer(TlsaState.FAILED, detail=f"TLSA of {base}: {answer.detail}")
+            if answer.found and answer.secure:
+                return TlsaAnswer(TlsaState.FOUND, answer.values, base)
+        return TlsaAnswer(TlsaState.ABSENT, detail=f"{bases[0]} has no TLSA records")
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
         """The name of a client: its PTR name, provided that the name has the address (2 s at most)."""
@@ -156,6 +196,8 @@ class Resolver:
     async def _ask(
         self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
     ) -> DnsAnswer[T]:
+        if self._trust is not None:
+            await self._trust.settled()
         try:
             question = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
@@ -201,6 +243,13 @@ def _read(response: Response, convert: Callable[[Any], T]) -> DnsAnswer[T]:
         chain = message.resolve_chaining()
     except (dns.exception.DNSException, dns.message.NotQueryResponse):
         return _temporary("malformed answer")
+    if response.damaged:
+        return DnsAnswer(
+            DnsStatus.FOUND,
+            (*(convert(record) for record in chain.answer or ()), *[_UNREADABLE] * response.damaged),
+            response.secure,
+            MIN_TTL,
+        )
     if chain.answer is None:
         missing = message.rcode() == dns.rcode.NXDOMAIN
         return DnsAnswer(
@@ -214,6 +263,7 @@ def _read(response: Response, convert: Callable[[Any], T]) -> DnsAnswer[T]:
         tuple(values),
         response.secure,
         min(max(float(chain.minimum_ttl), MIN_TTL), MAX_TTL),
+        canonical=_text_of(chain.canonical_name),
     )
 
 
@@ -246,6 +296,13 @@ def _text_of(name: dns.name.Name) -> str:
 
 def _mx_of(record: Any) -> Mx:
     return Mx(record.preference, _text_of(record.exchange))
+
+
+_UNREADABLE: Any = Tlsa(-1, -1, -1, b"")  # only TLSA records may be unreadable: there, but of no use (D9)
+
+
+def _tlsa_record(record: Any) -> Tlsa:
+    return Tlsa(record.usage, record.selector, record.mtype, bytes(record.cert))
 
 
 def _address_of(record: Any) -> IPAddress:
