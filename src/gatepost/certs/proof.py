@@ -23,13 +23,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from gatepost.config.inbound import Listener, ListenerTls
 from gatepost.config.model import Document
-from gatepost.config.sni import WILDCARD, meant_name, parse_sni_name
+from gatepost.config.sni import WILDCARD, meant_name, parse_sni_name, sample_name
 from gatepost.config.values import Fault, parse_host_name
 from gatepost.net.served import Accepts, Question, Served
 from gatepost.pki.profile import Pair, Profile
 
 UNKNOWN_NAME = "unknown-name.invalid"  # RFC 2606 §2: nobody's
-SAMPLE_LABEL = "gatepost-proof"  # stands for any name under a wildcard
 MOST_NAMES = 10  # names of one certificate that are asked for
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -123,7 +122,7 @@ def _of_listener(
         if entry.certificate in profiles
     }
     own = _names(profiles[listener.certificate])
-    thorough = dict.fromkeys(("", UNKNOWN_NAME, *(_sample(name) for name in by_name)))
+    thorough = dict.fromkeys(("", UNKNOWN_NAME, *(sample_name(name) for name in by_name)))
     briefly = dict.fromkeys(name for name in (*_comparable(hostname), *own) if name not in thorough)
     for sni in (*thorough, *briefly):
         listed = meant_name(by_name, sni)
@@ -145,13 +144,9 @@ def _names(profile: Profile) -> list[str]:
 def _comparable(name: str) -> list[str]:
     """The name in the form of SNI, a wildcard as one name under it; none for what no client asks for."""
     try:
-        return [_sample(parse_sni_name(name) if name.startswith(WILDCARD) else parse_host_name(name))]
+        return [sample_name(parse_sni_name(name) if name.startswith(WILDCARD) else parse_host_name(name))]
     except Fault:
         return []
-
-
-def _sample(name: str) -> str:
-    return f"{SAMPLE_LABEL}.{name.removeprefix(WILDCARD)}" if name.startswith(WILDCARD) else name
 
 
 def _kinds(profile: Profile) -> tuple[Accepts, ...]:

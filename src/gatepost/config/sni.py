@@ -15,6 +15,7 @@ from pydantic import AfterValidator
 from gatepost.config.values import Fault, WrittenText, parse_host_name, parse_ip
 
 WILDCARD = "*."
+SAMPLE_LABEL = "gatepost-proof"  # stands for any name under a wildcard
 
 
 def parse_sni_name(text: str) -> str:
@@ -45,6 +46,11 @@ def meant_name(listed: Container[str], asked: str) -> str | None:
     first, dot, domain = name.partition(".")
     wildcard = WILDCARD + domain
     return wildcard if first and dot and wildcard in listed else None
+
+
+def sample_name(listed: str) -> str:
+    """A listed name as one client would ask for it: for a wildcard, a name below its domain."""
+    return f"{SAMPLE_LABEL}.{listed.removeprefix(WILDCARD)}" if listed.startswith(WILDCARD) else listed
 
 
 def _check(text: str) -> str:

@@ -25,6 +25,7 @@ from gatepost.control.ops.consequences import assignment_warnings, issued
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
+from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError, Problem
@@ -73,7 +74,9 @@ def today(context: Context) -> date:
 
 def examine_content(context: Context, content: Content) -> Examination:
     """All problems of a content's document."""
-    return examine(content.document, content.profiles, today(context))
+    found = examine(content.document, content.profiles, today(context))
+    names = sni_warnings(context, content.profiles, found.document)
+    return replace(found, problems=(*found.problems, *names))
 
 
 async def submit(
@@ -201,5 +204,7 @@ def warnings_of(context: Context, version: Version) -> tuple[Problem, ...]:
     """What is to be warned about in a committed version."""
     from gatepost.config.load import load_plain
 
-    problems = check(load_plain(version.content.document), version.content.profiles, today(context))
-    return tuple(problem for problem in problems if problem.warning)
+    document = load_plain(version.content.document)
+    problems = check(document, version.content.profiles, today(context))
+    names = sni_warnings(context, version.content.profiles, document)
+    return (*(problem for problem in problems if problem.warning), *names)

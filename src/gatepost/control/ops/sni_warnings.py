@@ -1,0 +1,48 @@
+"""What is to be said of SNI entries whose certificate is at hand: does it carry the name that clients will ask for?
+
+`config.check` knows certificates by name only; here is the store. A wildcard is carried by a certificate that is valid for any
+name below the domain, not by one that lists some of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatepost.config.model import Document
+from gatepost.config.sni import parse_sni_name, sample_name
+from gatepost.control.ops.registry import Context
+from gatepost.core.errors import Problem
+from gatepost.core.tls import NameSource, ReferenceName
+from gatepost.pki.errors import PkiError
+from gatepost.pki.names import match_names
+from gatepost.pki.profile import Profile
+
+
+def sni_warnings(
+    context: Context, profiles: Mapping[str, int], document: Document | None
+) -> tuple[Problem, ...]:
+    """A warning for each name of SNI that its certificate, or the one beside it, does not carry (R10)."""
+    found = []
+    for index, listener in enumerate(document.listeners if document is not None else ()):
+        for number, entry in enumerate(listener.sni):
+            revision = profiles.get(entry.certificate)
+            if revision is not None and not _carries(context, revision, entry.name):
+                path = f"listeners[{index}].sni[{number}].certificate"
+                text = (
+                    f"{entry.certificate} is not valid for {entry.name}: clients that verify will refuse it"
+                )
+                found.append(Problem(path, text, "use a certificate that names it", warning=True))
+    return tuple(found)
+
+
+def _carries(context: Context, revision: int, name: str) -> bool:
+    """True where nothing is to be said: also of a profile that cannot be read, of which others speak."""
+    stored = context.store.profile(revision)
+    if stored is None:
+        return True
+    asked = ReferenceName(sample_name(parse_sni_name(name)), NameSource.OPERATOR)
+    try:
+        pairs = Profile.from_document(stored.record).pairs
+    except PkiError:
+        return True
+    return all(match_names(pair.leaf.names, [asked]) is not None for pair in pairs)
