@@ -52,8 +52,8 @@ async def _read(context: Context, arguments: Arguments, known: Content) -> tuple
     names = {*known.profiles, *brought.names()}
     found = await asyncio.to_thread(examine, answer["document"], names, today(context))
     ciphers = cipher_problems(found.document) if found.document is not None else ()
-    names = sni_warnings(context, known.profiles, found.document)
-    return Examination((*syntax, *found.problems, *ciphers, *names), found.document), brought
+    carried = sni_warnings(context, known.profiles, found.document)
+    return Examination((*syntax, *found.problems, *ciphers, *carried), found.document), brought
 
 
 async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:
