@@ -34,7 +34,6 @@ from gatepost.store.limits import Kind, LimitTable
 from gatepost.store.payload import sealed_payload
 from gatepost.store.secrets import Keeper
 
-
 KEY = b"-----BEGIN PRIVATE KEY-----\nnone\n-----END PRIVATE KEY-----\n"
 
 

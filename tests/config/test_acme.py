@@ -125,18 +125,18 @@ def test_a_wildcard_needs_dns() -> None:
 
 def test_dns_needs_its_settings() -> None:
     assert lines(acme(challenge="dns-01")) == [
-        "acme.dns: is not set, and certificates[0] is to be proved by dns-01 (set hook, or server with zone and key_name)"
+        "acme.dns: is not set, and certificates[0] is to be proved by dns-01 (set hook, or server with key_name)"
     ]
     assert lines(acme(challenge="dns-01", dns={"hook": "/usr/local/bin/dns"})) == []
 
 
 def test_dns_settings_say_one_way_and_say_it_whole() -> None:
     assert lines(acme(dns={"algorithm": "hmac-sha384"})) == [
-        "acme.dns: says neither hook nor server (set hook, or server with zone and key_name)"
+        "acme.dns: says neither hook nor server (set hook, or server with key_name)"
     ]
     assert lines(acme(dns={"hook": "/bin/true", "server": "192.0.2.1", "zone": "example.net"})) == [
         "acme.dns.hook: is set together with server (leave one of them out)",
-        "acme.dns.key_name: is missing beside server (a dynamic update names its zone and the key that authorises it)",
+        "acme.dns.key_name: is missing beside server (a dynamic update is authorised by a key; the key itself comes with `gatepost acme secret tsig`)",
     ]
 
 

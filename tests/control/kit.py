@@ -148,6 +148,7 @@ class FakeGateway:
         self.workers = [FakeWorker(), FakeWorker()]
         self.events: list[Event] = []
         self.looked: list[str] = []
+        self.when_looked: Callable[[str], None] = lambda _: None
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         open_payload(dict(payload), self._key, used_profiles(payload["document"]))
@@ -177,8 +178,12 @@ class FakeGateway:
             "listeners": [{"name": "IncomingMail", "address": "127.0.0.1", "port": 2525}],
         }
 
-    async def look(self, job: str, /) -> None:
+    def look(self, job: str, /) -> asyncio.Future[None]:
         self.looked.append(job)
+        self.when_looked(job)
+        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        looked.set_result(None)
+        return looked
 
     def emit(self, event: Event, /) -> None:
         self.events.append(event)

@@ -8,6 +8,7 @@ from gatepost.app.crl_job import CrlJob
 from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
 from gatepost.app.proof_job import ProofJob
+from gatepost.app.renewal_job import RenewalJob
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
 from gatepost.core.ports import AlertPort, Clock
@@ -36,4 +37,13 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),
         CrlJob(tools.store, tools.gateway, tools.operations, tools.alerts, tools.clock),
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
+        RenewalJob(
+            tools.store,
+            tools.keeper,
+            tools.gateway,
+            tools.operations,
+            tools.clock,
+            tools.alerts,
+            tools.ports,
+        ),
     )

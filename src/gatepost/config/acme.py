@@ -17,6 +17,7 @@ from gatepost.config.hosts import DnsServerText
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
 from gatepost.config.values import (
+    Duration,
     Fault,
     Flag,
     HostText,
@@ -147,7 +148,7 @@ class AcmeDns(Section):
     )
     zone: HostText | None = Field(
         default=None,
-        description="Zone that is updated; the names to be proved lie in it, or lead there by CNAME.",
+        description="Zone that is updated; the names to be proved lie in it, or lead there by CNAME. Absent: the closest one.",
     )
     key_name: HostText | None = Field(
         default=None,
@@ -155,6 +156,9 @@ class AcmeDns(Section):
     )
     algorithm: TsigAlgorithm = Field(
         default=TsigAlgorithm.SHA256, description="Algorithm of the key for dynamic updates."
+    )
+    wait: Duration = Field(
+        default=120, description="How long a record may take to be visible on all servers of its zone."
     )
 
 

@@ -91,22 +91,22 @@ def _dns(document: Document) -> Iterator[Finding]:
     elif proved:
         text = f"is not set, and certificates[{proved[0]}] is to be proved by dns-01"
         about: tuple[Loc, ...] = (loc, (*_HERE, "challenge"), (*_LIST, proved[0], "challenge"))
-        yield Finding(loc, text, "set hook, or server with zone and key_name", about=about)
+        yield Finding(loc, text, "set hook, or server with key_name", about=about)
 
 
 def _dns_settings(loc: Loc, dns: AcmeDns) -> Iterator[Finding]:
     if dns.hook is None and dns.server is None:
         either: tuple[Loc, ...] = ((*loc, "hook"), (*loc, "server"))
-        hint = "set hook, or server with zone and key_name"
+        hint = "set hook, or server with key_name"
         yield Finding(loc, "says neither hook nor server", hint, about=either)
     if dns.hook is not None and dns.server is not None:
         about: tuple[Loc, ...] = ((*loc, "hook"), (*loc, "server"))
         yield Finding(about[0], "is set together with server", "leave one of them out", about=about)
-    if dns.server is not None:
-        for key, value in (("zone", dns.zone), ("key_name", dns.key_name)):
-            if value is None:
-                hint = "a dynamic update names its zone and the key that authorises it"
-                yield Finding((*loc, key), "is missing beside server", hint)
+    if dns.server is not None and dns.key_name is None:
+        hint = (
+            "a dynamic update is authorised by a key; the key itself comes with `gatepost acme secret tsig`"
+        )
+        yield Finding((*loc, "key_name"), "is missing beside server", hint)
 
 
 def _account(document: Document) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from gatepost.certs.times import iso_time
 from gatepost.config.diff import Change, diff
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import load_plain, to_plain
+from gatepost.control.ops.acme_parts import secret_warnings
 from gatepost.control.ops.draft import (
     Draft,
     Submission,
@@ -52,8 +53,9 @@ async def _read(context: Context, arguments: Arguments, known: Content) -> tuple
     names = {*known.profiles, *brought.names()}
     found = await asyncio.to_thread(examine, answer["document"], names, today(context))
     ciphers = cipher_problems(found.document) if found.document is not None else ()
+    secrets = secret_warnings(context, found.document)
     carried = sni_warnings(context, known.profiles, found.document)
-    return Examination((*syntax, *found.problems, *ciphers, *carried), found.document), brought
+    return Examination((*syntax, *found.problems, *ciphers, *secrets, *carried), found.document), brought
 
 
 async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:

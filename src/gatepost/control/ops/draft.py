@@ -21,6 +21,7 @@ from typing import Any
 from gatepost.config.check import check
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import to_plain
+from gatepost.control.ops.acme_parts import secret_warnings, with_stand_ins
 from gatepost.control.ops.consequences import assignment_warnings, issued
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
@@ -76,7 +77,7 @@ def examine_content(context: Context, content: Content) -> Examination:
     """All problems of a content's document."""
     found = examine(content.document, content.profiles, today(context))
     names = sni_warnings(context, content.profiles, found.document)
-    return replace(found, problems=(*found.problems, *names))
+    return replace(found, problems=(*found.problems, *secret_warnings(context, found.document), *names))
 
 
 async def submit(
@@ -147,6 +148,7 @@ async def commit(context: Context, caller: Caller, draft: Draft, comment: str) -
         content = merge_content(base.content, content, latest)
     found = await asyncio.to_thread(examine_content, context, content)
     document = found.require()
+    content = await with_stand_ins(context, content)
     problems = await rehearse(context, content, document)
     if problems:
         raise ConfigurationError(problems)
@@ -207,4 +209,5 @@ def warnings_of(context: Context, version: Version) -> tuple[Problem, ...]:
     document = load_plain(version.content.document)
     problems = check(document, version.content.profiles, today(context))
     names = sni_warnings(context, version.content.profiles, document)
-    return (*(problem for problem in problems if problem.warning), *names)
+    warnings = (problem for problem in problems if problem.warning)
+    return (*warnings, *secret_warnings(context, document), *names)

@@ -20,6 +20,7 @@ from gatepost.control.shell.options import group
 def make_app() -> typer.Typer:
     """The typer application with every command but `start`, which belongs to `app`."""
     from gatepost.control.shell import (
+        acme_commands,
         alert_commands,
         ca_commands,
         cert_commands,
@@ -35,6 +36,7 @@ def make_app() -> typer.Typer:
     app.command("metrics")(metrics_command.metrics)
     app.add_typer(config_commands.make(), name="config")
     app.add_typer(cert_commands.make(), name="cert")
+    app.add_typer(acme_commands.make(), name="acme")
     app.add_typer(ca_commands.make(), name="ca")
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
