@@ -159,7 +159,7 @@ def _kinds(profile: Profile) -> tuple[Accepts, ...]:
 def _chains(profile: Profile, accepts: Accepts) -> tuple[Chain, ...]:
     """The profile's chains that such a client can be shown."""
     return tuple(
-        fingerprints(pair.chain)
+        fingerprints(pair.served)
         for pair in profile.pairs
         if accepts is Accepts.ANY or _key_of(pair) is accepts
     )
