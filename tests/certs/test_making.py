@@ -23,7 +23,7 @@ CA = TestAuthority("Example CA").intermediate("Example Sub CA")
 
 
 def take(data: bytes, key: bytes = b"", passphrase: str | None = None) -> Profile:
-    return import_profile("gw", data, key, passphrase, NOW)
+    return import_profile("gw", data, key, passphrase, NOW).profile
 
 
 def key_of(profile: Profile) -> bytes:
@@ -100,3 +100,23 @@ def test_a_second_file_without_a_key_is_said() -> None:
 def test_a_key_of_another_certificate_is_refused() -> None:
     with pytest.raises(PkiError, match="does not belong"):
         take(CA.issue(["mx.example"]).chain_pem, CA.issue(["mx.example"]).key_pem)
+
+
+def test_of_several_keys_the_one_with_a_certificate_is_taken_and_that_is_said() -> None:
+    issued = CA.issue(["mx.example"])
+    other = CA.issue(["other.example"])
+    change = import_profile("gw", other.key_pem + issued.key_pem + issued.leaf_pem, b"", None, NOW)
+    assert key_of(change.profile) == public_key_der(issued.key)
+    assert change.notes == ("of 2 private keys the one was taken that belongs to CN=mx.example",)
+    assert import_profile("gw", issued.leaf_pem + issued.key_pem * 2, b"", None, NOW).notes == ()
+
+
+def test_a_file_with_the_key_may_be_of_any_kind_and_is_named_when_it_has_none() -> None:
+    issued = CA.issue(["mx.example"])
+    assert take(issued.leaf_pem, p12(issued, b"open"), "open").certificate == issued.chain_der[0]
+    der = issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    assert take(issued.leaf_pem, der).certificate == issued.chain_der[0]
+    with pytest.raises(PkiError, match="no private key"):
+        take(issued.leaf_pem, issued.leaf_pem)
+    with pytest.raises(PkiError, match="JPEG"):
+        take(issued.leaf_pem, b"\xff\xd8\xff\xe0")

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gatepost.certs.lifecycle import Brought
+from gatepost.certs.lifecycle import Brought, Change
 from gatepost.pki.bundle import Bundle, read_bundle
 from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PassphraseNeeded, PkiError
-from gatepost.pki.keys import KeyKind, PrivateKey, generate, key_matches, load_private_key, public_key_der
-from gatepost.pki.pkcs12 import is_pkcs12, load_pkcs12
+from gatepost.pki.keys import KeyKind, PrivateKey, for_pss_only, generate, key_matches, public_key_der
+from gatepost.pki.pkcs12 import is_pkcs12
 from gatepost.pki.profile import Origin, Profile, make_profile
 from gatepost.pki.selfsigned import SubjectFields, make_csr, make_self_signed
 from gatepost.pki.text import printable
@@ -83,27 +83,27 @@ def import_profile(
     *,
     label: str = "",
     key_label: str = "",
-) -> Profile:
+) -> Change:
     """The profile of a file, PEM, DER, PKCS#7 or PKCS#12; `key_data` is a second file with the key, or empty.
 
-    `label` and `key_label` are what the administrator calls the files. Raises PassphraseNeeded, WrongPassphrase, or
+    The notes say what was left out. `label` and `key_label` are what the administrator calls the files. Raises PassphraseNeeded, WrongPassphrase, or
     PkiError with what is missing or does not belong together.
     """
     check_name(name)
     with about_file(key_label):
         own_keys = _keys_of(key_data, passphrase) if key_data else ()
     with about_file(label):
-        bundle = _everything(data, passphrase)
-        leaf, key, others = _pair(bundle.certificates, (*own_keys, *bundle.keys))
-        return make_profile(name, leaf, key, intermediates=others, origin=Origin.IMPORTED, created=now)
-
-
-def _everything(data: bytes, passphrase: str | None) -> Bundle:
-    if not is_pkcs12(data):
-        return read_bundle(data, passphrase)
-    opened = load_pkcs12(data, passphrase)
-    own = (opened.certificate,) if opened.certificate is not None else ()
-    return Bundle((*own, *opened.others), (opened.key,) if opened.key is not None else ())
+        bundle = read_bundle(data, passphrase)
+        keys = (*own_keys, *bundle.keys)
+        leaf, key, others = _pair(bundle.certificates, keys)
+        profile = make_profile(name, leaf, key, intermediates=others, origin=Origin.IMPORTED, created=now)
+    count = len({public_key_der(key) for key in keys})
+    chosen = (
+        (f"of {count} private keys the one was taken that belongs to {profile.leaf.subject}",)
+        if count > 1
+        else ()
+    )
+    return Change(profile, (*bundle.notes, *chosen))
 
 
 def read_answer(data: bytes, behind: bytes, *, label: str = "", behind_label: str = "") -> Brought:
@@ -139,8 +139,6 @@ def _public_parts(data: bytes) -> tuple[Bundle, tuple[str, ...]]:
 
 
 def _keys_of(data: bytes, passphrase: str | None) -> tuple[PrivateKey, ...]:
-    if b"-----BEGIN" not in data:
-        return (load_private_key(data, passphrase),)
     keys = read_bundle(data, passphrase).keys
     if not keys:
         raise PkiError("the file given with --key holds no private key", "give the file that has the key")
@@ -164,7 +162,13 @@ def _pair(
         for key in keys:
             if key_matches(key, parsed):
                 return der, key, certificates[:place] + certificates[place + 1 :]
-    subject = read_certificate(certificates[0]).subject
+    first = read_certificate(certificates[0])
+    subject = first.subject
+    if for_pss_only(first.parsed):
+        raise PkiError(
+            f"the certificate {subject} is for an RSA key that signs in the PSS form only, which is not served",
+            "have one made for a plain RSA key, or for an ECDSA key",
+        )
     raise PkiError(
         f"the private key does not belong to the certificate {subject}",
         "give the key that the certificate was made for",

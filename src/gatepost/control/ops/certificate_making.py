@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gatepost.certs.host_names import meant_hosts, unmatched
@@ -82,11 +83,13 @@ async def import_(context: Context, arguments: Arguments, caller: Caller) -> Any
     imported = Profile.from_document(answer["profile"])
     draft = draft_of(context, caller)
     change = Change(imported)
+    notes = tuple(answer["notes"])
     with refusing():
         if beside:
             change = put_beside(await opened_in(context, draft.content, name), imported)
         elif name in draft.content.profiles and context.store.profile(draft.content.profiles[name]):
             change = await _replaced(context, caller, name, imported)
+    change = replace(change, notes=(*notes, *change.notes))
     done = await put(context, arguments, caller, draft, change, f"certificate {name} imported")
     return {**done, "replaces": places(draft.content.document, name) if replacing or beside else []}
 

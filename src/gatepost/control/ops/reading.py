@@ -67,7 +67,7 @@ def _certificate(values: Values) -> dict[str, Any]:
     from gatepost.pki.errors import PassphraseNeeded, PkiError
 
     try:
-        profile = import_profile(
+        imported = import_profile(
             str(values["name"]),
             _bytes(values, "file"),
             _bytes(values, "key"),
@@ -80,7 +80,7 @@ def _certificate(values: Values) -> dict[str, Any]:
         return {"needs_passphrase": True}
     except PkiError as error:
         raise OperatorError(error.text, error.hint) from None
-    return {"profile": profile.with_key_document()}
+    return {"profile": imported.profile.with_key_document(), "notes": list(imported.notes)}
 
 
 def _answer(values: Values) -> dict[str, Any]:
