@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from gatepost.control.protocol import (
     error_to_json,
     short_address,
 )
+from gatepost.control.shell.files import MAX_BYTES
 from gatepost.core.errors import Exit, OperatorError, Problem
 
 json_values = st.recursive(
@@ -57,6 +59,19 @@ def test_lengths_are_bounded(length: int) -> None:
 def test_a_value_that_is_too_long_is_not_sent() -> None:
     with pytest.raises(BadFrame):
         encode_frame({"v": 1, "x": "y" * 100}, 100)
+
+
+def test_files_that_are_too_long_together_are_named_so_and_not_a_difference_of_versions(
+    tmp_path: Path,
+) -> None:
+    """Two files of the largest size that the command line reads: each is fine, both do not fit into one request."""
+    largest = b64encode(bytes(MAX_BYTES)).decode("ascii")
+    with pytest.raises(OperatorError, match="too long: the gateway takes 16 MB") as caught:
+        call(tmp_path / "socket", "cert.import", {"file": largest, "key": largest})
+    assert caught.value.code is Exit.REFUSED
+    with pytest.raises(OperatorError) as caught:
+        call(tmp_path / "socket", "cert.import", {"file": largest, "key": ""})
+    assert caught.value.code is Exit.NOT_RUNNING
 
 
 def test_an_error_crosses_whole() -> None:

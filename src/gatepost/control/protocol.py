@@ -107,9 +107,10 @@ def call(path: Path, op: str, args: Mapping[str, Any], timeout: float = 300.0) -
     Raises OperatorError: what the gateway refused; exit 69 when no gateway runs on this home; exit 75
     when it ended, or did not answer within `timeout` seconds.
     """
+    frame = _request(op, args)
     with _connect(path, timeout) as connection:
         try:
-            connection.sendall(encode_frame({"v": VERSION, "id": 1, "op": op, "args": args}))
+            connection.sendall(frame)
             body = _receive(connection, decode_length(_receive(connection, LENGTH.size)))
             answer = decode_body(body)
         except BadFrame as error:
@@ -130,6 +131,16 @@ def call(path: Path, op: str, args: Mapping[str, Any], timeout: float = 300.0) -
     if "error" in answer:
         raise error_from_json(answer["error"])
     return answer.get("result")
+
+
+def _request(op: str, args: Mapping[str, Any]) -> bytes:
+    try:
+        return encode_frame({"v": VERSION, "id": 1, "op": op, "args": args})
+    except BadFrame:
+        raise OperatorError(
+            f"what was given is too long: the gateway takes {MAX_FRAME >> 20} MB at once, files in base64",
+            "are these the right files? A certificate with its chain and key has some KB",
+        ) from None
 
 
 def _connect(path: Path, timeout: float) -> socket.socket:

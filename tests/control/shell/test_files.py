@@ -19,7 +19,9 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
         read_file(str(path))
 
 
-@pytest.mark.parametrize("content", [b"open", b"open\n", b"open\r\n", b"open\nmore\n"])
+@pytest.mark.parametrize(
+    "content", [b"open", b"open\n", b"open\r\n", b"open\nmore\n", b"\xef\xbb\xbfopen\r\n"]
+)
 def test_a_pass_phrase_is_the_first_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
     assert read_passphrase_file(str(tmp_path / "secret")) == "open"

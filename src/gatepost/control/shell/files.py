@@ -30,9 +30,9 @@ def read_file(name: str) -> bytes:
 
 
 def read_passphrase_file(name: str) -> str:
-    """The first line of a file."""
+    """The first line of a file, without the byte order mark that some editors put before it."""
     try:
-        return read_file(name).split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8")
+        return read_file(name).split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise OperatorError(f"the first line of {name} is not UTF-8", "save it as UTF-8") from None
 
