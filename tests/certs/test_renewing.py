@@ -49,7 +49,7 @@ def test_the_first_certificate_takes_the_place_of_the_stand_in(box: Box) -> None
     assert [read_certificate(der).common_name for der in profile.intermediates] == ["Fake CA"]
     (issued,) = box.said(CertificateIssued)
     assert (issued.name, issued.how, issued.fingerprint) == ("mx", "automatic", profile.leaf.fingerprint)
-    assert box.comments == ["certificate mx renewed: a self-signed certificate stands in"]
+    assert box.comments == ["automatic certificate mx: a self-signed certificate stands in"]
     assert box.standing().outcome == "issued"
     assert box.alerts == []
     assert (box.proving.opened, box.proving.closed) == (1, 1)
@@ -163,7 +163,7 @@ def test_another_wish_is_another_certificate_at_once_and_once(box: Box, change: 
     box.run()
     box.configure({**box.certificate("mx"), **change})
     box.run()
-    assert box.comments[1] == "certificate mx renewed: its settings have changed since it was issued"
+    assert box.comments[1] == "automatic certificate mx: its settings have changed since it was issued"
     ordered = len(box.authority.orders)
     box.run()
     assert len(box.authority.orders) == ordered
@@ -198,7 +198,7 @@ def test_an_imported_certificate_stays_until_its_own_time(box: Box) -> None:
     box.configure(box.certificate("mx", "mx.example.net", "more.example.net"))
     box.run()
     assert (
-        box.comments[1] == "certificate mx renewed: the certificate in force does not have more.example.net"
+        box.comments[1] == "automatic certificate mx: the certificate in force does not have more.example.net"
     )
     assert box.profile().leaf.fingerprint != other.leaf.fingerprint
 
@@ -286,6 +286,18 @@ def test_by_hand_it_is_tried_at_once_and_only_once(box: Box) -> None:
     assert box.standing().failures == 2
     box.run()
     assert box.standing().failures == 2
+
+
+def test_a_wish_before_its_time_that_fails_waits_for_its_time(box: Box) -> None:
+    box.configure(box.certificate())
+    box.run()
+    due = box.row().decision.at
+    box.authority.down = True
+    box.vault.put_standing("mx", replace(box.standing(), asked=box.clock.at))
+    box.run()
+    (failed,) = box.said(CertificateRenewalFailed)
+    assert failed.again == due
+    assert box.row().decision.at == due
 
 
 def test_one_that_always_fails_does_not_keep_others_from_theirs(box: Box) -> None:

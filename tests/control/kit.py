@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ class FakeGateway:
         self.workers = [FakeWorker(), FakeWorker()]
         self.events: list[Event] = []
         self.looked: list[str] = []
-        self.when_looked: Callable[[str], None] = lambda _: None
+        self.jobs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         open_payload(dict(payload), self._key, used_profiles(payload["document"]))
@@ -180,7 +180,8 @@ class FakeGateway:
 
     def look(self, job: str, /) -> asyncio.Future[None]:
         self.looked.append(job)
-        self.when_looked(job)
+        if job in self.jobs:
+            return asyncio.ensure_future(self.jobs[job]())
         looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         looked.set_result(None)
         return looked

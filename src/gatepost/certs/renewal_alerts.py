@@ -15,7 +15,12 @@ WARNING, CRITICAL, INFORMATION = "warning", "critical", "information"
 
 
 def failure_alert(
-    wanted: Wanted, profile: Profile | None, standing: Standing, failure: AcmeFailed, now: float
+    wanted: Wanted,
+    profile: Profile | None,
+    standing: Standing,
+    failure: AcmeFailed,
+    now: float,
+    again: float,
 ) -> Alert:
     """`Renewal failed`: which certificate, why, what is served meanwhile and until when, when it is tried again."""
     lines = [
@@ -25,7 +30,7 @@ def failure_alert(
         *(f"  {detail}" for detail in failure.details),
         "",
         _served(profile, now),
-        f"It is tried again at {iso_time(standing.again)} ({times(standing.failures)} so far).",
+        f"It is tried again at {iso_time(again)} ({times(standing.failures)} so far).",
         "",
         f"`gatepost acme status` shows it, `gatepost acme renew {wanted.name}` tries at once.",
     ]

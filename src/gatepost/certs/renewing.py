@@ -177,7 +177,7 @@ class Renewals:
             if hold is not None:
                 self._waits(row, standing, hold)
                 return
-            await self._commit(ready.profile, f"certificate {wanted.name} renewed: {row.decision.reason}")
+            await self._commit(ready.profile, f"automatic certificate {wanted.name}: {row.decision.reason}")
         except AcmeFailed as failure:
             await self._failed(row, standing, failure)
         except OperatorError as error:
@@ -280,18 +280,20 @@ class Renewals:
             permanent=failure.permanent,
             jitter=place(f"{wanted.name} {failures}"),
         )
-        settings = wanted.settings(tools.vault.secrets_mark())
+        secrets = tools.vault.secrets_mark()
         standing = replace(
             standing,
             outcome=failure.whole,
             failed=True,
             failures=failures,
             again=again,
-            settings=settings,
+            settings=wanted.settings(secrets),
             waits="",
         )
+        # What was asked for by hand before its time is not tried again before its time.
+        again = decide(wanted, row.profile, standing, now, secrets).at
         tools.emit(CertificateRenewalFailed(now, wanted.name, failure.whole, again))
-        alert = failure_alert(wanted, row.profile, standing, failure, now)
+        alert = failure_alert(wanted, row.profile, standing, failure, now, again)
         if tell_again(standing, alert.severity, now):
             standing = replace(standing, told=now, told_severity=alert.severity)
             await tools.alerts.tell(alert)

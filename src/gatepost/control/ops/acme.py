@@ -69,7 +69,7 @@ def _row(row: Row) -> dict[str, Any]:
         "outcome": standing.outcome,
         "failed": standing.failed,
         "failures": standing.failures,
-        "next_try": iso_time(standing.again) if standing.failures else "",
+        "next_try": iso_time(decision.at) if standing.failures else "",
         "remarks": list(standing.remarks),
     }
 
@@ -172,7 +172,7 @@ def _outcome(row: Row) -> dict[str, Any]:
     if standing.waits:
         return {"name": name, "done": False, "said": f"{name} was issued and waits: {standing.waits}."}
     if standing.failed:
-        again = f"it is tried again at {iso_time(standing.again)}" if standing.again else ""
+        again = f"it is tried again at {iso_time(row.decision.at)}"
         raise OperatorError(f"{name} was not renewed: {standing.outcome}", again)
     shown = _row(row)
     said = f"{name} was renewed; the new certificate is in force until {shown['not_after']}."
