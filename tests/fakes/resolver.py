@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from gatepost.core.address import IPAddress
+from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, HostName, Mx, NoName, PtrAnswer, Undetermined
 
 
@@ -19,6 +20,7 @@ class FakeResolver:
         self._mx: dict[str, tuple[Mx, ...]] = {}
         self._addresses: dict[str, tuple[IPAddress, ...]] = {}
         self._names: dict[IPAddress, PtrAnswer] = {}
+        self.tlsa_answers: dict[str, TlsaAnswer] = {}
         self.failing: set[str] = set()
         self.secure: set[str] = set()
         self.asked: list[tuple[str, str]] = []
@@ -39,6 +41,10 @@ class FakeResolver:
 
     async def addresses(self, host: str) -> DnsAnswer[IPAddress]:
         return self._answer("A", host, self._addresses.get(host, ()))
+
+    async def tlsa(self, host: str, port: int) -> TlsaAnswer:
+        self.asked.append(("TLSA", f"_{port}._tcp.{host}"))
+        return self.tlsa_answers.get(host, TlsaAnswer(TlsaState.ABSENT, detail=f"{host} has no TLSA records"))
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
         self.asked.append(("PTR", str(address)))

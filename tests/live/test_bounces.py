@@ -186,7 +186,7 @@ def test_a_message_that_is_too_old_comes_back(site: Site) -> None:
     errors = [line for line in about(site.gateway, "domain: brief.example") if "Connection Error" in line]
     assert len(errors) == 2
     assert errors[0].endswith(
-        "details: [Errno 111] Connection refused interface: 0.0.0.0 reason: network error"
+        "details: [Errno 111] Connection refused interface: 127.0.0.1 reason: network error"
     )
 
 

@@ -12,8 +12,8 @@ import pytest
 from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.net.kit import run
 
-from gatepost.core.tlsa import Tlsa
-from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, TlsaAnswer, TlsaState, Undetermined
+from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
+from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, Undetermined
 from gatepost.net.dns_client import DnsClient, NameServer
 from gatepost.net.resolver import MAX_NEGATIVE_TTL, MAX_TTL, Resolver
 
@@ -40,6 +40,9 @@ class Trusting:
     validating = True
 
     async def settled(self) -> None:
+        return
+
+    async def close(self) -> None:
         return
 
 

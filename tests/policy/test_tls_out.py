@@ -21,7 +21,7 @@ from gatepost.core.tls import (
     TlsStage,
     TlsVerdict,
 )
-from gatepost.policy import tls_out
+from gatepost.policy import tls_out, tls_words
 from gatepost.policy.destinations import DestinationRule
 from gatepost.policy.tls_out import HopNames, judge_tls, plan_tls, reference_names
 
@@ -314,7 +314,7 @@ def test_a_certificate_with_a_thousand_names_makes_a_short_reason() -> None:
     ],
 )
 def test_failure_line(level: TlsLevel, facts: TlsFacts, line: str) -> None:
-    assert tls_out.failure_line(judge_tls(plan(level), facts)) == line
+    assert tls_words.failure_line(judge_tls(plan(level), facts)) == line
 
 
 @pytest.mark.parametrize(
@@ -323,23 +323,23 @@ def test_failure_line(level: TlsLevel, facts: TlsFacts, line: str) -> None:
 )
 def test_failure_status_is_temporary_and_names_the_tls_reason(facts: TlsFacts, status: str) -> None:
     outcome = judge_tls(plan(TlsLevel.REQUIRED_VERIFY), facts)
-    made = tls_out.failure_status(outcome)
+    made = tls_words.failure_status(outcome)
     assert made.status == status
     assert outcome.reason in made.text
 
 
 def test_the_record_answers_why() -> None:
-    record = tls_out.tls_record(judge_tls(plan(TlsLevel.REQUIRED_VERIFY_HOSTED, certificate="gw"), GOOD))
+    record = tls_words.tls_record(judge_tls(plan(TlsLevel.REQUIRED_VERIFY_HOSTED, certificate="gw"), GOOD))
     assert json.loads(json.dumps(record)) == record
     assert record["wanted"] == "required-verify-hosted"
     assert record["rule"] == "destination_controls.default"
     assert (record["matched"], record["name_source"]) == ("partner.example", "operator")
     assert record["names_tried"] == ["partner.example (operator)", "mx.partner.example (insecure-dns)"]
     assert record["chain"] == ["ab" * 32]
-    refused = tls_out.tls_record(judge_tls(plan(TlsLevel.REQUIRED), REFUSED))
+    refused = tls_words.tls_record(judge_tls(plan(TlsLevel.REQUIRED), REFUSED))
     assert refused["reply"] == "454 4.7.0 TLS not available due to temporary reason"
     assert refused["matched"] is None
-    unmatched = tls_out.tls_record(judge_tls(plan(TlsLevel.REQUIRED_VERIFY), EXPIRED))
+    unmatched = tls_words.tls_record(judge_tls(plan(TlsLevel.REQUIRED_VERIFY), EXPIRED))
     assert unmatched["matched"] is None
 
 

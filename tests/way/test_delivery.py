@@ -166,7 +166,7 @@ def test_the_next_host_is_tried_at_once(tmp_path: Path) -> None:
                 await it.log.line("Message finished")
                 assert it.log.with_("Connection Error") == [
                     "Connection Error: DCID 1 domain: partner.example IP:127.0.0.1 port: 1 details:"
-                    " [Errno 111] Connection refused interface: 0.0.0.0 reason: network error",
+                    " [Errno 111] Connection refused interface: 127.0.0.1 reason: network error",
                     "Connection Error: DCID 2 domain: partner.example IP:127.0.0.1 port: BAD details:"
                     " 554-'5.7.1 Go away' interface: 127.0.0.1 reason: unexpected SMTP response",
                 ]

@@ -20,9 +20,10 @@ from gatepost import __version__
 from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
 from gatepost.app.runtime import build_runtime
 from gatepost.core.errors import OperatorError
-from gatepost.core.events import InternalError, SpoolProblem, Warned
+from gatepost.core.events import InternalError, Noted, SpoolProblem, Warned
 from gatepost.core.ids import IdKind, IdPool
 from gatepost.net.dns_client import DnsClient, parse_name_server, system_name_servers
+from gatepost.net.dns_trust import DnsTrust, ProbeNames, Validation
 from gatepost.net.hosts_file import read_hosts
 from gatepost.net.listener import Listener
 from gatepost.net.reactor import Reactor
@@ -80,6 +81,7 @@ class Worker:
     async def start(self, assignment: Assignment) -> None:
         """Open the shards, take up the queue and accept. Raises OperatorError when it cannot."""
         self._home = Home(assignment.home)
+        self._index = assignment.index
         runtime = await self._loop.run_in_executor(None, self._build, assignment.payload)
         self._journal = self._open_journal(runtime)
         self._reactor = Reactor(self._loop)
@@ -145,8 +147,26 @@ class Worker:
         self._event_log.use(JsonLogFormat(), limit=limit, keep=keep)
 
     def _make_resolver(self, runtime: Runtime) -> Resolver:
-        servers = tuple(parse_name_server(text) for text in runtime.document.dns.servers)
-        return Resolver(self._loop, DnsClient(servers or system_name_servers()), hosts=read_hosts())
+        dns = runtime.document.dns
+        servers = tuple(parse_name_server(text) for text in dns.servers)
+        client = DnsClient(servers or system_name_servers())
+        trust = None
+        if dns.validate_dnssec and runtime.destinations.asks_dane:
+            trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), self._dns_judged)
+            trust.start()
+        return Resolver(self._loop, client, hosts=read_hosts(), trust=trust)
+
+    def _dns_judged(self, verdicts: Sequence[Validation]) -> None:
+        """Say which name servers are believed about DNSSEC, once for the gateway; nothing known before counts any more."""
+        self._services.resolver.forget()
+        if self._index:
+            return
+        for verdict in verdicts:
+            text = f"Name server {verdict.server} is believed about DNSSEC"
+            if not verdict.validates:
+                text = f"Name server {verdict.server} is not believed about DNSSEC: it {verdict.reason}"
+            at = self._clock.now()
+            self._journal.emit(Noted(at, text) if verdict.validates else Warned(at, text))
 
     # --- identifiers -------------------------------------------------------------------------
 
@@ -206,7 +226,10 @@ class Worker:
         assert self._prepared is not None
         (runtime, listeners), self._prepared = self._prepared, None
         before = self._services.runtime
-        if runtime.document.dns.servers != before.document.dns.servers:
+        if (runtime.document.dns, runtime.destinations.asks_dane) != (
+            before.document.dns,
+            before.destinations.asks_dane,
+        ):
             old = self._services.resolver
             self._services.resolver = self._make_resolver(runtime)
             self._tasks.spawn(old.close())

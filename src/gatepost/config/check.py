@@ -16,12 +16,12 @@ from datetime import date
 from gatepost.config.check_access import access_findings
 from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_delivery import delivery_findings
+from gatepost.config.check_dns import dns_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.links import LINKS
 from gatepost.config.model import Document, Protocol
-from gatepost.config.outbound import Dane
 from gatepost.core.errors import Problem
 from gatepost.core.tls import TlsLevel
 
@@ -50,6 +50,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         _ports(document),
         access_findings(document),
         delivery_findings(document, certificates, today),
+        dns_findings(document),
         link_findings(document, certificates),
         _other_names(document),
         _old_protocols(document),
@@ -181,8 +182,6 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
         if policy.verify_client_certificate:
             yield "mail_flow_policies", index, "verify_client_certificate"
     yield from _waiting_destinations(document)
-    if "validate_dnssec" in document.dns.model_fields_set and document.dns.validate_dnssec:
-        yield "dns", "validate_dnssec"
     if "web" in document.tls_settings.model_fields_set:
         yield "tls_settings", "web"
     for link in LINKS:
@@ -191,16 +190,12 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
 
 
 def _waiting_destinations(document: Document) -> Iterator[Loc]:
-    """DANE and MTA-STS. An entry with `tls: none` uses neither, so nothing is missing there (R23)."""
+    """MTA-STS. An entry with `tls: none` does not use it, so nothing is missing there (R23)."""
     controls = document.destination_controls
-    entries: Iterable[tuple[Loc, TlsLevel | None, Dane | None, bool | None]] = (
-        (("default",), controls.default.tls, controls.default.dane, controls.default.mta_sts),
-        *((("destinations", i), d.tls, d.dane, d.mta_sts) for i, d in enumerate(controls.destinations)),
+    entries: Iterable[tuple[Loc, TlsLevel | None, bool | None]] = (
+        (("default",), controls.default.tls, controls.default.mta_sts),
+        *((("destinations", i), d.tls, d.mta_sts) for i, d in enumerate(controls.destinations)),
     )
-    for loc, level, dane, mta_sts in entries:
-        if level is TlsLevel.NONE:
-            continue
-        if dane is not None and dane is not Dane.NONE:
-            yield "destination_controls", *loc, "dane"
-        if mta_sts:
+    for loc, level, mta_sts in entries:
+        if level is not TlsLevel.NONE and mta_sts:
             yield "destination_controls", *loc, "mta_sts"

@@ -32,7 +32,7 @@ from gatepost.config.outbound import (
 )
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
-from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size
+from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
 
@@ -46,6 +46,16 @@ class System(Section):
     )
 
 
+class DnsProbe(Section):
+    """Names by which a resolver shows that it validates DNSSEC."""
+
+    signed: Text = Field(default=".", description="A name with a SOA record that is signed up to the root.")
+    bogus: Text = Field(
+        default="dnssec-failed.org",
+        description="A name with an address whose signature is known to be broken.",
+    )
+
+
 class Dns(Section):
     """How names are looked up."""
 
@@ -53,8 +63,9 @@ class Dns(Section):
         default=(), description="ADDR, ADDR:PORT or [V6]:PORT; empty: the system's.", examples=[["192.0.2.1"]]
     )
     validate_dnssec: Flag = Field(
-        default=True, description="Believe the AD bit of a probed, protected resolver."
+        default=True, description="Believe a resolver on this machine about DNSSEC once it passed the probe."
     )
+    probe: DnsProbe = Field(default=DnsProbe(), description="How a resolver is tried before it is believed.")
     reverse: Flag = Field(default=True, description="Look up the names of connecting addresses.")
     allow_private_mx: Flag = Field(
         default=False, description="Deliver to private addresses that a recipient domain's DNS names."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gatepost.core.reply import Reply
+from gatepost.core.tlsa import Tlsa
 
 
 class TlsLevel(StrEnum):
@@ -75,6 +76,21 @@ class ReferenceName:
 
 
 @dataclass(frozen=True, slots=True)
+class DanePlan:
+    """What the TLSA records of the host ask of a connection (RFC 7672): TLS at least.
+
+    `records` are the usable ones, of which the certificate has to match one; without any nothing is checked (D5). `names` are for
+    records of an issuer (DANE-TA). `domain_proven` says that the way from the recipient domain to the host was signed too, or
+    written by the operator: only then does a match speak for the domain (D8).
+    """
+
+    base: str
+    records: tuple[Tlsa, ...] = ()
+    names: tuple[ReferenceName, ...] = ()
+    domain_proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TlsPlan:
     """What one delivery connection must be like, and which rule asked for it.
 
@@ -82,7 +98,8 @@ class TlsPlan:
     reference names in the order in which they are tried, `sni` the name to send or empty,
     `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
     `certificate` names the profile of the client certificate to offer, or is empty. `skip_starttls` says that
-    STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up.
+    STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up. `forbidden` says why nothing
+    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule.
     """
 
     level: TlsLevel
@@ -94,6 +111,18 @@ class TlsPlan:
     certificate: str = ""
     alert_on_failure: bool = False
     skip_starttls: bool = False
+    dane: DanePlan | None = None
+    forbidden: str = ""
+
+    @property
+    def mandatory(self) -> bool:
+        """Nothing passes without TLS: the level says so, or what the recipient published."""
+        return self.level.mandatory or self.dane is not None
+
+    @property
+    def speaks_of_trust(self) -> bool:
+        """The log tells whether the certificate was verified."""
+        return self.level.verifies or (self.dane is not None and bool(self.dane.records))
 
 
 class TlsStage(StrEnum):
@@ -149,6 +178,8 @@ class TlsFacts:
     chain_warning: str = ""  # what does not break a sound chain, but has to be said of it
     match: NameMatch | None = None
     names_tried: tuple[ReferenceName, ...] = ()
+    dane_match: str = ""  # the record that matched: `DANE-EE 3 1 1`
+    dane_problem: str = ""  # why none of the records matched
 
 
 class TlsVerdict(StrEnum):

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from gatepost.core.address import normalise_domain
 
@@ -81,6 +81,25 @@ class Tlsa:
     def text(self) -> str:
         """As a zone file has it: `3 1 1 8d02…`."""
         return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
+
+class TlsaState(StrEnum):
+    """What DNS says of a host's TLSA records (RFC 7672 §2.2)."""
+
+    UNAVAILABLE = "unavailable"  # no resolver is trusted to validate
+    ABSENT = "absent"  # proven, or the host's own zone is not signed
+    FAILED = "failed"  # could not tell: the host must not be used as if there were none
+    FOUND = "found"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsaAnswer:
+    """The TLSA records of a host. `base` is the name under which they stand, which is also the name for SNI."""
+
+    state: TlsaState
+    records: tuple[Tlsa, ...] = ()
+    base: str = ""
+    detail: str = ""
 
 
 def read_record(rdata: bytes) -> Tlsa:

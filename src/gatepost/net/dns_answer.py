@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from gatepost.core.tlsa import Tlsa
-
 T = TypeVar("T")
 
 
@@ -50,25 +48,6 @@ class Mx:
 
     preference: int
     host: str
-
-
-class TlsaState(StrEnum):
-    """What DNS says of a host's TLSA records (RFC 7672 §2.2)."""
-
-    UNAVAILABLE = "unavailable"  # no resolver is trusted to validate
-    ABSENT = "absent"  # proven, or the host's own zone is not signed
-    FAILED = "failed"  # could not tell: the host must not be used as if there were none
-    FOUND = "found"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsaAnswer:
-    """The TLSA records of a host. `base` is the name under which they stand, which is also the name for SNI."""
-
-    state: TlsaState
-    records: tuple[Tlsa, ...] = ()
-    base: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

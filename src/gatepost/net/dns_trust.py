@@ -87,6 +87,7 @@ class DnsTrust:
         self._names = names
         self._on_change = on_change
         self._settled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.verdicts: tuple[Validation, ...] = ()
 
     @property
@@ -103,6 +104,16 @@ class DnsTrust:
                 await self._settled.wait()
         except TimeoutError:
             self._settled.set()
+
+    def start(self) -> None:
+        """Probe from now on, until `close`. A bug ends it, and the last verdicts stay: who waits is not held up."""
+        self._task = asyncio.get_running_loop().create_task(self.run())
+
+    async def close(self) -> None:
+        """Probe no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def run(self) -> None:
         """Probe for ever. Cancelled, it leaves the last verdicts in force."""

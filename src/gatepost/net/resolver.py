@@ -28,7 +28,7 @@ import dns.rdatatype
 import dns.reversename
 
 from gatepost.core.address import IPAddress
-from gatepost.core.tlsa import Tlsa, owner
+from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, owner
 from gatepost.net.dns_answer import (
     DnsAnswer,
     DnsStatus,
@@ -36,8 +36,6 @@ from gatepost.net.dns_answer import (
     Mx,
     NoName,
     PtrAnswer,
-    TlsaAnswer,
-    TlsaState,
     Undetermined,
 )
 from gatepost.net.dns_client import DnsClient, NoAnswer, Response
@@ -145,6 +143,8 @@ class Resolver:
 
     async def close(self) -> None:
         """End all look-ups on the way; who waits for one is cancelled."""
+        if self._trust is not None:
+            await self._trust.close()
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

@@ -39,13 +39,18 @@ def find_path(
     roots: Sequence[Certificate],
     anchors: Anchors,
     now: float,
+    *,
+    partial: bool = False,
 ) -> Path:
     """OpenSSL's verdict at `now`: signatures, dates, CA flags, path lengths, name constraints, critical extensions.
 
-    Purposes, key sizes and hashes are not looked at; `checks` does that. Partial chains are off.
+    Purposes, key sizes and hashes are not looked at; `checks` does that. With `partial` a root need not have signed itself: an
+    issuer that DNS names as trust anchor ends the path (DANE-TA).
     """
     try:
         store = crypto.X509Store()
+        if partial:
+            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for root in roots:
             store.add_cert(anchors.native(root))
         store.set_time(datetime.datetime.fromtimestamp(min(max(now, EARLIEST), LATEST), datetime.UTC))

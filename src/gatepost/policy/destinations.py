@@ -12,6 +12,7 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gatepost.config.outbound import Dane
 from gatepost.core.address import normalise_domain
 from gatepost.core.tls import TlsLevel
 
@@ -36,6 +37,12 @@ class DestinationRule:
     max_messages_per_connection: int = 50
     bounce_profile: str = "Default"
     preferred_clear_after: int | None = None
+    dane: Dane = Dane.NONE
+
+    @property
+    def asks_dane(self) -> bool:
+        """TLSA records are looked up. None is final: such an entry asks for nothing (R23)."""
+        return self.dane is not Dane.NONE and self.level.tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,11 @@ class DestinationTable:
             key = "." + normalise_domain(text[1:]) if partial else normalise_domain(text)
             # The first entry for a domain counts; `config check` tells of a second one.
             self._entries.setdefault(key, entry)
+
+    @property
+    def asks_dane(self) -> bool:
+        """Some destination may want TLSA records."""
+        return self.default.asks_dane or any(entry.rule.asks_dane for entry in self._entries.values())
 
     def find(self, domain: str, today: datetime.date) -> DestinationRule:
         """The rule for a recipient domain in its normalised form (`core.address.normalise_domain`)."""

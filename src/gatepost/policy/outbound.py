@@ -42,6 +42,7 @@ def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path:
         max_messages_per_connection=limit_number(value("max_messages_per_connection")),
         bounce_profile=value("bounce_profile"),
         preferred_clear_after=clear_after if isinstance(clear_after, int) else None,
+        dane=value("dane"),
     )
 
 

@@ -12,13 +12,16 @@ The table is requirements D, R23 to R27h. Where it is silent:
   `preferred_clear_after` lets a later attempt leave TLS out.
 - Reference names carry their source (architecture 4, Names). They are tried in the order of trust, so
   that a match is put down to unsigned DNS only when no better name matches.
+- What the recipient published binds at every level but None: TLSA records (RFC 7672, `dane`) make TLS mandatory, and a certificate
+  that matches none of them is refused; where they could not be looked up the host is not used. Only a match on a signed way
+  verifies the domain; a match for a host that unsigned DNS named counts for nothing beyond the host (D8).
 - An address written as the next hop brings the recipient domain and its own IP, no name from DNS.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 from gatepost.core.tls import (
     NameSource,
@@ -30,6 +33,8 @@ from gatepost.core.tls import (
     TlsStage,
     TlsVerdict,
 )
+from gatepost.core.tlsa import TlsaAnswer
+from gatepost.policy.dane import plan_dane
 from gatepost.policy.destinations import DestinationEntry, DestinationRule, DestinationTable
 
 __all__ = [
@@ -37,14 +42,9 @@ __all__ = [
     "DestinationEntry",
     "DestinationRule",
     "DestinationTable",
-    "FailureStatus",
     "HopNames",
-    "delivery_record",
-    "failure_line",
-    "failure_status",
     "judge_tls",
     "plan_tls",
-    "tls_record",
     "verification_text",
 ]
 
@@ -75,14 +75,16 @@ class HopNames:
 
     `domain` is the recipient's; `route_host` what the operator wrote in the smtp route, empty without one;
     `mx_host` the host of the MX record (or the domain itself where there is none), empty for a `[host]`
-    route; `mx_secure` that the whole look-up was signed; `ptr_host` the confirmed reverse name of the
-    address. `literal` says that the next hop was written as an address, by the operator or in the recipient.
+    route; `mx_signed` that the look-up of the MX records was signed, `mx_secure` that the host's addresses were too; `ptr_host` the
+    confirmed reverse name of the address. `literal` says that the next hop was written as an address, by the operator or in the
+    recipient.
     """
 
     domain: str
     route_host: str = ""
     mx_host: str = ""
     mx_secure: bool = False
+    mx_signed: bool = False
     ptr_host: str = ""
     address: str = ""
     literal: bool = False
@@ -96,15 +98,22 @@ def plan_tls(
     alert: bool = False,
     certificate: str = "",
     broken_attempts: int = 0,
+    tlsa: TlsaAnswer | None = None,
 ) -> TlsPlan:
     """The plan for one connection.
 
     `clear_allowed` is False once a handshake failed behind the 220 in this attempt; `alert` is the global
     switch of R30; `certificate` the outbound client profile; `broken_attempts` counts the earlier attempts of
-    this message that ended with a broken handshake.
+    this message that ended with a broken handshake; `tlsa` what DNS says of the host's TLSA records, where the rule asks.
     """
     level = rule.level
-    optional = level.tries and not level.mandatory
+    dane, forbidden = plan_dane(
+        rule,
+        tlsa,
+        (hop.domain, hop.route_host, hop.mx_host),
+        domain_proven=hop.mx_signed or bool(hop.route_host and not hop.mx_host),
+    )
+    optional = level.tries and not level.mandatory and dane is None
     skip = (
         optional and rule.preferred_clear_after is not None and broken_attempts >= rule.preferred_clear_after
     )
@@ -113,11 +122,13 @@ def plan_tls(
         domain=hop.domain,
         rule=rule.path,
         names=reference_names(rule, hop) if level.verifies else (),
-        sni=_sni(hop) if level.tries else "",
+        sni=(dane.base if dane is not None else _sni(hop)) if level.tries else "",
         clear_allowed=level is TlsLevel.NONE or skip or (optional and clear_allowed),
         certificate=certificate if level.tries and rule.client_certificate else "",
-        alert_on_failure=alert and level.mandatory,
+        alert_on_failure=alert and (level.mandatory or dane is not None),
         skip_starttls=skip,
+        dane=dane,
+        forbidden=forbidden,
     )
 
 
@@ -167,6 +178,8 @@ def _sni(hop: HopNames) -> str:
 def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     """What may pass on a connection with these facts under this plan; `reason` is in the log's words."""
     stage = facts.stage
+    if plan.forbidden:
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, plan.forbidden)
     if stage is TlsStage.ESTABLISHED:
         return _judge_established(plan, facts)
     reason = _stage_reason(plan, facts)
@@ -176,13 +189,20 @@ def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     if stage is TlsStage.NOT_TRIED and plan.level.tries and not plan.skip_starttls:
         # A pooled connection that was opened under a rule without TLS.
         return TlsOutcome(TlsVerdict.REFUSED, plan, facts, reason)
-    passes = plan.clear_allowed and not plan.level.mandatory
+    passes = plan.clear_allowed and not plan.mandatory
     return TlsOutcome(TlsVerdict.CLEAR if passes else TlsVerdict.REFUSED, plan, facts, reason)
 
 
 def _judge_established(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
+    if plan.dane is not None and plan.dane.records:
+        if not facts.dane_match:
+            problem = facts.dane_problem or NOT_JUDGED
+            return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {problem}")
+        if plan.dane.domain_proven:
+            return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
     if not plan.level.verifies:
-        return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts)
+        reason = f"verified {_verification(plan, facts)}" if plan.speaks_of_trust else ""
+        return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts, reason)
     problem, detail = _verification_problem(plan, facts)
     if not problem:
         return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
@@ -235,7 +255,13 @@ def _mismatch(plan: TlsPlan, facts: TlsFacts) -> str:
 
 
 def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
-    """`yes: NAME`, `yes: NAME (from unsigned DNS)` or `no: why`; behind a yes also what warns, in brackets."""
+    """`yes: NAME`, `yes: NAME (from unsigned DNS)`, `yes: DANE-EE 3 1 1` or `no: why`; behind a yes also what warns, in brackets."""
+    if facts.dane_match and plan.dane is not None:
+        if plan.dane.domain_proven:
+            return f"yes: {facts.dane_match}"
+        if not plan.level.verifies:
+            # The host is who DNS says, but nobody vouches that the domain's mail belongs there (D8).
+            return f"no: {facts.dane_match} of {plan.dane.base}, a name from unsigned DNS"
     problem, _ = _verification_problem(plan, facts)
     if problem or facts.match is None:
         return f"no: {problem}"
@@ -245,87 +271,7 @@ def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
 
 
 def verification_text(outcome: TlsOutcome) -> str:
-    """What follows `verified ` in the `TLS success` line; empty where the level does not verify."""
-    if not outcome.plan.level.verifies or outcome.facts.stage is not TlsStage.ESTABLISHED:
+    """What follows `verified ` in the `TLS success` line; empty where nothing is verified."""
+    if not outcome.plan.speaks_of_trust or outcome.facts.stage is not TlsStage.ESTABLISHED:
         return ""
     return _verification(outcome.plan, outcome.facts)
-
-
-def failure_line(outcome: TlsOutcome) -> str:
-    """The text after `DCID n TLS failed: `, or empty where the log has no such line.
-
-    Without ESMTP or STARTTLS there is a line only where TLS is mandatory (mail-log, Delivery); a refused
-    STARTTLS always has one, and the delivery goes on in clear when the verdict is CLEAR.
-    """
-    stage = outcome.facts.stage
-    if stage in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED):
-        return outcome.reason if outcome.plan.level.mandatory else ""
-    if stage is TlsStage.REFUSED or outcome.verdict is TlsVerdict.REFUSED:
-        return outcome.reason
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class FailureStatus:
-    """How a refused connection is put in `Delayed:` lines and in the DSN (RFC 3463 §3.8, X.7.Z)."""
-
-    status: str
-    problem: str
-    text: str
-
-
-def failure_status(outcome: TlsOutcome) -> FailureStatus:
-    """The enhanced code, its phrase and the TLS reason of a refused connection; always a 4.y.z: kept, retried."""
-    text = f"TLS {outcome.plan.level.value}: {outcome.reason}"
-    if outcome.facts.stage in (TlsStage.HANDSHAKE_FAILED, TlsStage.ESTABLISHED):
-        return FailureStatus("4.7.5", "Cryptographic failure", text)
-    return FailureStatus("4.7.4", "Security features not supported", text)
-
-
-_OF_A_DELIVERY = (
-    "wanted",
-    "rule",
-    "verdict",
-    "stage",
-    "reason",
-    "protocol",
-    "cipher",
-    "matched",
-    "name_source",
-)
-
-
-def delivery_record(record: dict[str, Any]) -> dict[str, Any]:
-    """What each delivery's event says itself; the whole record stands once, in the events of its connection (DCID)."""
-    return {key: record[key] for key in _OF_A_DELIVERY}
-
-
-def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
-    """The one record that answers "why was this (not) encrypted?", for the JSON log.
-
-    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24.
-    """
-    plan, facts = outcome.plan, outcome.facts
-    match = facts.match if outcome.verdict is TlsVerdict.VERIFIED else None
-    return {
-        "wanted": plan.level.value,
-        "rule": plan.rule,
-        "domain": plan.domain,
-        "verdict": outcome.verdict.value,
-        "stage": facts.stage.value,
-        "reason": outcome.reason,
-        "clear_allowed": plan.clear_allowed,
-        "protocol": facts.protocol,
-        "cipher": facts.cipher,
-        "group": facts.group,
-        "sni": plan.sni,
-        "client_certificate": plan.certificate,
-        "matched": match and match.reference.name,
-        "matched_presented": match and match.presented,
-        "name_source": match and match.reference.source.value,
-        "names_tried": [f"{name.name} ({name.source.value})" for name in plan.names],
-        "chain": [certificate.fingerprint for certificate in facts.chain],
-        "chain_code": facts.chain_code,
-        "chain_warning": facts.chain_warning,
-        "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
-    }

@@ -29,12 +29,10 @@ from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
 from gatepost.policy.tls_out import (
     DestinationRule,
-    failure_line,
-    failure_status,
     judge_tls,
-    tls_record,
     verification_text,
 )
+from gatepost.policy.tls_words import failure_line, failure_status, tls_record
 from gatepost.relay.deliver import Connection, ConnectionBroken, expect, pool_key, report_broken
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.resolve import Hop
@@ -106,6 +104,8 @@ class Opener:
     async def open(self, *, clear_allowed: bool, broken_attempts: int) -> Connection:
         """A connection on which mail may pass. Raises HopFailed."""
         plan = self._plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        if plan.forbidden:
+            raise self._forbidden(plan)
         try:
             return await self._attempt(plan)
         except _CertificateUnwelcome:
@@ -278,14 +278,14 @@ class Opener:
             emit(OutboundTlsFailed(now, self._dcid, line, outcome.verdict is TlsVerdict.CLEAR, record))
         elif facts.stage is TlsStage.ESTABLISHED:
             self._services.counters.tls_out += 1
-            domain = plan.domain if plan.level.verifies else ""
+            domain = plan.domain if plan.speaks_of_trust else ""
             verification = verification_text(outcome)
             emit(
                 OutboundTlsEstablished(
                     now, self._dcid, facts.protocol, facts.cipher, domain, verification, record
                 )
             )
-        if refused and plan.level.mandatory:
+        if refused and plan.mandatory:
             address = str(self._hop.address)
             emit(OutboundTlsRequired(now, self._dcid, address))
             emit(
@@ -293,6 +293,15 @@ class Opener:
                     now, plan.domain, address, plan.level.value, outcome.reason, plan.alert_on_failure
                 )
             )
+
+    def _forbidden(self, plan: TlsPlan) -> HopFailed:
+        """The host is not even called: what its domain published could not be learnt, or asks for what it cannot give."""
+        outcome = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
+        wanted, alert = f"{plan.level.value} with DANE", plan.alert_on_failure
+        self._services.journal.emit(
+            RequiredTlsFailed(self._now(), plan.domain, str(self._hop.address), wanted, outcome.reason, alert)
+        )
+        return self._refused(outcome)
 
     def _refused(self, outcome: TlsOutcome) -> HopFailed:
         status = failure_status(outcome)

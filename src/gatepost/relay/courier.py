@@ -295,7 +295,9 @@ class _Courier:
         destination, now = self._destination, self._services.clock.monotonic()
         if destination.hops is not None and destination.hops_of is runtime and now < destination.hops_until:
             return destination.hops
-        destination.hops = await resolve(self._services, runtime, destination.domain)
+        destination.hops = await resolve(
+            self._services, runtime, destination.domain, dane=self._rule().asks_dane
+        )
         destination.hops_of = runtime
         destination.hops_until = now + ROUTE_AGE
         return destination.hops

@@ -23,7 +23,8 @@ from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsOutcome, TlsPlan
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
-from gatepost.policy.tls_out import delivery_record, judge_tls, tls_record
+from gatepost.policy.tls_out import judge_tls
+from gatepost.policy.tls_words import delivery_record, tls_record
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
 from gatepost.relay.resolve import Hop
 from gatepost.relay.schedule import Destination
@@ -182,8 +183,10 @@ class Connection:
         if clear_allowed and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
-        names = self.hop.names
-        hop = Hop(self.hop.address, self.hop.port, type(names)(due.domain, *_origin(names)))
+        names, tlsa = self.hop.names, self.hop.tlsa
+        if rule.asks_dane and tlsa is None and not names.literal:
+            return False  # nobody asked for TLSA records when this connection was made
+        hop = Hop(self.hop.address, self.hop.port, type(names)(due.domain, *_origin(names)), tlsa)
         plan = plan_for(runtime, rule, hop, clear_allowed=clear_allowed, broken_attempts=broken_attempts)
         outcome = judge_tls(plan, self.outcome.facts)
         if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
@@ -358,7 +361,15 @@ class Connection:
 
 
 def _origin(names: Any) -> tuple[Any, ...]:
-    return (names.route_host, names.mx_host, names.mx_secure, names.ptr_host, names.address, names.literal)
+    return (
+        names.route_host,
+        names.mx_host,
+        names.mx_secure,
+        names.mx_signed,
+        names.ptr_host,
+        names.address,
+        names.literal,
+    )
 
 
 def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
@@ -371,6 +382,7 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
         plan.sni,
         plan.certificate,
         plan.names,
+        plan.dane,
         (runtime.anchors.version, runtime.crls.version) if plan.level.verifies else "",
     )
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatepost.core.address import IPAddress
 from gatepost.core.address_ranges import refused_address
+from gatepost.core.tlsa import TlsaAnswer
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, Mx
 from gatepost.policy.mx import (
     MxHost,
@@ -43,6 +44,7 @@ class Hop:
     address: IPAddress
     port: int
     names: HopNames
+    tlsa: TlsaAnswer | None = None  # None: not asked for, or the hop is an address
 
     @property
     def host(self) -> str:
@@ -65,8 +67,23 @@ def _unresolved(stage: Stage, text: str, *, permanent: bool) -> Unresolved:
     return Unresolved(Failure(stage, permanent, (text,)))
 
 
-async def resolve(services: Services, runtime: Runtime, domain: str) -> list[Hop]:
-    """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved."""
+async def resolve(services: Services, runtime: Runtime, domain: str, *, dane: bool = False) -> list[Hop]:
+    """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved.
+
+    With `dane` each host's TLSA records are looked up too.
+    """
+    hops = await _resolve(services, runtime, domain)
+    return await _with_tlsa(services, hops) if dane else hops
+
+
+async def _with_tlsa(services: Services, hops: list[Hop]) -> list[Hop]:
+    services_of = dict.fromkeys((hop.host, hop.port) for hop in hops if not hop.names.literal)
+    found = await asyncio.gather(*(services.resolver.tlsa(host, port) for host, port in services_of))
+    answers = dict(zip(services_of, found, strict=True))
+    return [replace(hop, tlsa=answers.get((hop.host, hop.port))) for hop in hops]
+
+
+async def _resolve(services: Services, runtime: Runtime, domain: str) -> list[Hop]:
     match runtime.routes.find(domain):
         case Reject(reason):
             raise _unresolved(Stage.POLICY, reason, permanent=True)
@@ -129,7 +146,7 @@ async def _by_mx(
     order = drop_ourselves(hosts, ours)
     if order.outcome is MxOutcome.LOOP:
         raise _unresolved(Stage.LOOP, f"{name}: {order.outcome.text}", permanent=True)
-    return _mx_hops(runtime, domain, route, order.ranked, addresses, secure=answer.secure)
+    return _mx_hops(runtime, domain, route, order.ranked, addresses, signed=answer.secure)
 
 
 def _mx_hops(
@@ -139,7 +156,7 @@ def _mx_hops(
     ranked: Iterable[MxHost],
     addresses: Mapping[str, DnsAnswer[IPAddress]],
     *,
-    secure: bool,
+    signed: bool,
 ) -> list[Hop]:
     """The addresses of the exchangers, without those that DNS may not lead to. Raises Unresolved."""
     hops: list[Hop] = []
@@ -150,7 +167,8 @@ def _mx_hops(
             domain,
             route_host=route.host if route else "",
             mx_host=host.host,
-            mx_secure=secure and known.secure,
+            mx_secure=signed and known.secure,
+            mx_signed=signed,
         )
         try:
             for hop in _hops(known, host.host, route.port if route else SMTP_PORT, names):

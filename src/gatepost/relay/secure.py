@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage
 from gatepost.net.tls import TlsSession
+from gatepost.pki.dane import judge_dane
 from gatepost.pki.judge import Code, Purpose
 from gatepost.pki.names import match_names
+from gatepost.policy.dane import record_name
 from gatepost.policy.tls_out import DestinationRule, plan_tls
 from gatepost.relay.resolve import Hop
 from gatepost.relay.services import Runtime, Services
@@ -22,6 +24,7 @@ def plan_for(
     return plan_tls(
         rule,
         hop.names,
+        tlsa=hop.tlsa,
         clear_allowed=clear_allowed,
         alert=runtime.document.destination_controls.global_.alert_on_required_tls_failure,
         certificate=runtime.client_certificate,
@@ -30,7 +33,7 @@ def plan_for(
 
 
 def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session: TlsSession) -> TlsFacts:
-    """The facts of an established session. The chain is judged only where the level verifies."""
+    """The facts of an established session. The chain is judged only where the level verifies, or TLSA records do."""
     chain = tuple(services.described(der) for der in session.peer_chain[:10])
     common = {
         "stage": TlsStage.ESTABLISHED,
@@ -38,6 +41,7 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
         "cipher": session.cipher,
         "group": session.group,
         "chain": chain,
+        **_by_dane(plan, session, services.clock.now()),
     }
     if not plan.level.verifies:
         return TlsFacts(**common)  # type: ignore[arg-type]
@@ -58,6 +62,15 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
         match=match,
         names_tried=plan.names,
     )
+
+
+def _by_dane(plan: TlsPlan, session: TlsSession, now: float) -> dict[str, str]:
+    if plan.dane is None or not plan.dane.records:
+        return {}
+    verdict = judge_dane(session.peer_chain, plan.dane, now)
+    if verdict.record is None:
+        return {"dane_problem": verdict.problem}
+    return {"dane_match": record_name(verdict.record)}
 
 
 def expires(outcome: TlsOutcome) -> float:

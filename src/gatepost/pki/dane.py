@@ -1,0 +1,94 @@
+"""Whether a chain is the one that TLSA records speak of (RFC 7672 §3.1, RFC 7671).
+
+DANE-EE: the host's own certificate or key is the one of the record; its names and dates do not matter, the signed zone speaks for both
+(D6). DANE-TA: a certificate that was sent along, or that stands whole in DNS, is the record's; the host's certificate leads to it, is in
+date and good for a server, and carries one of the names. One record that matches is enough. Never raises for what a peer sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gatepost.core.tls import DanePlan, ReferenceName
+from gatepost.core.tlsa import Matching, Selector, Tlsa, Usage
+from gatepost.pki.anchors import Anchors
+from gatepost.pki.certificate import Certificate, read_certificate
+from gatepost.pki.checks import Purpose, check_path
+from gatepost.pki.errors import MalformedCertificate
+from gatepost.pki.names import match_names
+from gatepost.pki.path import find_path
+
+MAX_SENT = 10  # certificates of a chain that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class DaneVerdict:
+    """The record that matched, or why none did."""
+
+    record: Tlsa | None
+    problem: str = ""
+
+
+def judge_dane(chain: Sequence[bytes], plan: DanePlan, now: float) -> DaneVerdict:
+    """Judge the DER certificates that a peer sent, its own first, by the plan's records at `now`."""
+    if not chain:
+        return DaneVerdict(None, "no certificate was sent")
+    try:
+        leaf = read_certificate(chain[0])
+    except MalformedCertificate as error:
+        return DaneVerdict(None, error.text)
+    own = [record for record in plan.records if record.usage == Usage.DANE_EE]
+    for record in own:
+        if record.matches(leaf.der, leaf.public_key_der):
+            return DaneVerdict(record)
+    issuers = [record for record in plan.records if record.usage == Usage.DANE_TA]
+    others = _readable(chain[1:MAX_SENT])
+    problem = ""
+    for record in issuers:
+        for anchor in _anchors(record, others):
+            problem = _problem(leaf, others, anchor, plan.names, now)
+            if not problem:
+                return DaneVerdict(record)
+    if not problem:
+        what = "issuers are" if not own else "certificate and issuers are" if issuers else "certificate is"
+        problem = f"{what} not of the TLSA records of {plan.base}"
+    return DaneVerdict(None, problem)
+
+
+def _readable(chain: Sequence[bytes]) -> list[Certificate]:
+    read = []
+    for der in chain:
+        try:
+            read.append(read_certificate(der))
+        except MalformedCertificate:
+            continue
+    return read
+
+
+def _anchors(record: Tlsa, sent: Sequence[Certificate]) -> list[Certificate]:
+    """The certificates that the record names: among those that were sent, or the one that it holds."""
+    found = [one for one in sent if record.matches(one.der, one.public_key_der)]
+    if not found and record.selector == Selector.CERTIFICATE and record.matching == Matching.FULL:
+        found = _readable([record.data])
+    return found
+
+
+def _problem(
+    leaf: Certificate,
+    others: Sequence[Certificate],
+    anchor: Certificate,
+    names: Sequence[ReferenceName],
+    now: float,
+) -> str:
+    """What keeps the host's certificate from resting on this anchor; empty when it does."""
+    path = find_path(leaf, others, [anchor], Anchors([anchor]), now, partial=True)
+    if path.failure is not None:
+        return path.failure.text
+    for found in check_path(path.certificates, anchored=True, now=now, purpose=Purpose.SERVER):
+        if found.breaks:
+            return found.text
+    if match_names(leaf.der, names) is None:
+        tried = ", ".join(name.name for name in names)
+        return f"host name mismatch: {tried} not in {', '.join(leaf.names.texts()[:10]) or 'a certificate without names'}"
+    return ""

@@ -1,0 +1,95 @@
+"""The words of outgoing TLS: log lines, DSN codes, and the one record of each delivery.
+
+All of them are renderings of a `TlsOutcome`; what was decided, and why, stands there (`tls_out`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gatepost.core.tls import TlsOutcome, TlsStage, TlsVerdict
+
+
+def failure_line(outcome: TlsOutcome) -> str:
+    """The text after `DCID n TLS failed: `, or empty where the log has no such line.
+
+    Without ESMTP or STARTTLS there is a line only where TLS is mandatory (mail-log, Delivery); a refused
+    STARTTLS always has one, and the delivery goes on in clear when the verdict is CLEAR.
+    """
+    stage = outcome.facts.stage
+    if stage in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED):
+        return outcome.reason if outcome.plan.mandatory else ""
+    if stage is TlsStage.REFUSED or outcome.verdict is TlsVerdict.REFUSED:
+        return outcome.reason
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureStatus:
+    """How a refused connection is put in `Delayed:` lines and in the DSN (RFC 3463 §3.8, X.7.Z)."""
+
+    status: str
+    problem: str
+    text: str
+
+
+def failure_status(outcome: TlsOutcome) -> FailureStatus:
+    """The enhanced code, its phrase and the TLS reason of a refused connection; always a 4.y.z: kept, retried."""
+    text = f"TLS {outcome.plan.level.value}: {outcome.reason}"
+    if outcome.facts.stage in (TlsStage.HANDSHAKE_FAILED, TlsStage.ESTABLISHED):
+        return FailureStatus("4.7.5", "Cryptographic failure", text)
+    return FailureStatus("4.7.4", "Security features not supported", text)
+
+
+_OF_A_DELIVERY = (
+    "wanted",
+    "rule",
+    "verdict",
+    "stage",
+    "reason",
+    "protocol",
+    "cipher",
+    "matched",
+    "name_source",
+)
+
+
+def delivery_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What each delivery's event says itself; the whole record stands once, in the events of its connection (DCID)."""
+    return {key: record[key] for key in _OF_A_DELIVERY}
+
+
+def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
+    """The one record that answers "why was this (not) encrypted?", for the JSON log.
+
+    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24.
+    """
+    plan, facts = outcome.plan, outcome.facts
+    match = facts.match if outcome.verdict is TlsVerdict.VERIFIED else None
+    return {
+        "wanted": plan.level.value,
+        "rule": plan.rule,
+        "domain": plan.domain,
+        "verdict": outcome.verdict.value,
+        "stage": facts.stage.value,
+        "reason": outcome.reason,
+        "clear_allowed": plan.clear_allowed,
+        "protocol": facts.protocol,
+        "cipher": facts.cipher,
+        "group": facts.group,
+        "sni": plan.sni,
+        "client_certificate": plan.certificate,
+        "forbidden": plan.forbidden,
+        "dane": plan.dane and [record.text() for record in plan.dane.records],
+        "dane_base": plan.dane and plan.dane.base,
+        "dane_match": facts.dane_match,
+        "matched": match and match.reference.name,
+        "matched_presented": match and match.presented,
+        "name_source": match and match.reference.source.value,
+        "names_tried": [f"{name.name} ({name.source.value})" for name in plan.names],
+        "chain": [certificate.fingerprint for certificate in facts.chain],
+        "chain_code": facts.chain_code,
+        "chain_warning": facts.chain_warning,
+        "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
+    }
