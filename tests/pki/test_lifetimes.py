@@ -49,3 +49,13 @@ def test_a_day_is_written_as_iso_has_it_also_beyond_2050() -> None:
     certificate = read_certificate(late.chain_der[0])
     assert day(certificate.not_after) == "9999-12-31"
     assert not expires_soon(certificate, NOW)
+
+
+def test_an_authority_that_ends_soon_and_after_the_certificate_is_no_word_worth() -> None:
+    def days(number: int) -> datetime.datetime:
+        return AT + datetime.timedelta(days=number)
+
+    sub = ROOT.intermediate("Example Sub CA", start=days(-300), end=days(20))
+    for end, expected in ((days(10), ["CN=mx.example"]), (days(25), ["CN=mx.example", "CN=Example Sub CA"])):
+        leaf, above = map(read_certificate, sub.issue(["mx.example"], start=days(-60), end=end).chain_der)
+        assert [note.subject for note in lifetime_notes(leaf, [above], NOW)] == expected

@@ -79,6 +79,15 @@ def test_a_mesh_of_cross_signs_is_bounded() -> None:
     assert time.process_time() - started < 3
 
 
+def test_the_one_root_of_a_mesh_is_found_though_most_ways_are_not_walked() -> None:
+    members = [TestAuthority(f"Mesh {n}", at=AT) for n in range(12)]
+    crosses = [a.cross_sign(b) for a in members for b in members if a is not b]
+    issued = members[0].issue(NAMES)
+    for trusted in (members[0], members[-1]):
+        found = diagnose([*issued.chain_der, *map(der, crosses)], Anchors.from_pem(trusted.root_pem), NOW)
+        assert found.verifies
+
+
 def test_hundreds_of_the_same_name_are_bounded_and_the_right_one_is_found() -> None:
     same = [ROOT.intermediate("Example Sub CA", key="p256").certificate for _ in range(200)]
     chain = [GOOD.chain_der[0], *map(der, same), der(SUB.certificate)]

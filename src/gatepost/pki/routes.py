@@ -8,13 +8,14 @@ then the one that changes least; the order in which certificates were sent never
 What a peer may still need is not taken away: a cross-sign that is sent along, sound, and leads from the root of the best way
 to an older one stays behind it (`Routes.beyond`). Verifiers that trust the newer root stop there, the others go on.
 
-Limits: 20 certificates of a way, 32 ways, 300 signatures looked at, 40 certificates of one subject. So the work
+Limits: 20 certificates of a way, 32 ways, 500 steps, 300 signatures looked at, 40 certificates of one subject. So the work
 is bounded for loops of cross-signs and for hundreds of certificates of one name (C34).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +32,7 @@ MAX_LENGTH = (
     20  # certificates of a way; more than the judge allows, so that what is only too long is known as such
 )
 MAX_ROUTES = 32
+MAX_STEPS = 500  # certificates that are looked at on all ways together
 MAX_SIGNATURES = 300
 MAX_SAME_NAME = 40
 MAX_TRIED = 8  # ways that are put to OpenSSL
@@ -81,6 +83,7 @@ class Route:
         return self.intermediates if self.root is None else (*self.intermediates, self.root)
 
 
+Path = tuple[Certificate, ...]
 Identity = tuple[str, bytes]
 
 
@@ -123,27 +126,32 @@ class Routes:
         self._issuers: dict[bytes, list[Certificate]] = {}
 
     def all(self) -> list[Route]:
-        """Every way that was found, at most 32."""
+        """Every way that was found, the shortest first, at most 32."""
         if self.is_root(self.leaf):
             return [Route((), self.leaf, self.leaf in self.anchors)]
         found: list[Route] = []
-        self._climb((self.leaf,), found)
-        return found
+        paths = deque[Path]([(self.leaf,)])
+        for _ in range(MAX_STEPS):
+            if not paths or len(found) >= MAX_ROUTES:
+                break
+            ends, onward = self._step(paths.popleft())
+            found += ends
+            paths += onward
+        return found[:MAX_ROUTES] or [Route(paths[-1][1:])]
 
-    def _climb(self, path: tuple[Certificate, ...], found: list[Route]) -> None:
+    def _step(self, path: Path) -> tuple[list[Route], list[Path]]:
+        """From the last certificate of a path: the ways that end here, and the paths that go on."""
         met = {identity(certificate) for certificate in path}
-        ended = True
+        ends: list[Route] = []
+        onward: list[Path] = []
         for issuer in self.issuers(path[-1]):
-            if len(found) >= MAX_ROUTES:
-                return
             if self.is_root(issuer):
-                ended = False
-                found.append(Route(path[1:], issuer, issuer in self.anchors))
+                ends.append(Route(path[1:], issuer, issuer in self.anchors))
             elif len(path) < MAX_LENGTH and identity(issuer) not in met:
-                ended = False
-                self._climb((*path, issuer), found)
-        if ended and len(found) < MAX_ROUTES:
-            found.append(Route(path[1:]))
+                onward.append((*path, issuer))
+        if not ends and not onward:
+            ends.append(Route(path[1:]))
+        return ends, onward
 
     def issuers(self, certificate: Certificate) -> list[Certificate]:
         """The known certificates whose key signed this one, those that end a way or are of use now first."""
@@ -196,37 +204,30 @@ class Routes:
         """The sent cross-signs of the route's root that lead to another one, for peers that trust only that."""
         if route.root is None:
             return ()
-        met = {identity(certificate) for certificate in (self.leaf, *route.intermediates)}
-        tails = [
-            tail
-            for cross in self._sent.named(route.root.subject_key)
-            if identity(cross) == identity(route.root)
-            for tail in self._tails((cross,), met, purpose)
-        ]
+        passed = {identity(certificate) for certificate in (self.leaf, *route.upper)}
         room = MAX_USED - 1 - len(route.intermediates)
-        fitting = [tail for tail in tails if len(tail) <= room]
-        return min(fitting, key=lambda tail: (len(tail), [c.der for c in tail]), default=())
+        own = identity(route.root)
+        crosses = sorted(self._sent.named(own[0]), key=self._usefulness)
+        tails = deque[Path]((cross,) for cross in crosses if identity(cross) == own)
+        seen: set[Certificate] = set()
+        while tails:
+            tail = tails.popleft()
+            last = tail[-1]
+            if len(tail) > room or last in seen or not self._bridges(last, purpose):
+                continue
+            seen.add(last)
+            onward = [issuer for issuer in self.issuers(last) if identity(issuer) not in passed]
+            sent = [issuer for issuer in onward if issuer in self.served and not self.is_root(issuer)]
+            leads_on = bool(onward) or not self.issuers(last)
+            if leads_on and (not sent or any(self.is_root(issuer) for issuer in onward)):
+                return tail
+            tails += ((*tail, issuer) for issuer in sent)
+        return ()
 
-    def _tails(
-        self, tail: tuple[Certificate, ...], met: set[Identity], purpose: Purpose
-    ) -> Iterator[tuple[Certificate, ...]]:
-        """The sound ways on from a cross-sign through what was sent; one that only leads in a circle is none."""
-        last = tail[-1]
-        if self.is_root(last) or len(tail) >= MAX_USED:
-            return
-        if any(found.breaks for found in check_intermediate(1, last, self._now, purpose)):
-            return
-        met = {*met, identity(last)}
-        issuers = self.issuers(last)
-        onward = [issuer for issuer in issuers if identity(issuer) not in met]
-        if issuers and not onward:
-            return
-        sent = [issuer for issuer in onward if issuer in self.served]
-        if not sent or any(self.is_root(issuer) for issuer in onward):
-            yield tail
-            return
-        for issuer in sent:
-            yield from self._tails((*tail, issuer), met, purpose)
+    def _bridges(self, certificate: Certificate, purpose: Purpose) -> bool:
+        """It is no root and nothing is wrong with it."""
+        faults = check_intermediate(1, certificate, self._now, purpose)
+        return not self.is_root(certificate) and not any(found.breaks for found in faults)
 
 
 @lru_cache(maxsize=512)
