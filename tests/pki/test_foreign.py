@@ -71,7 +71,7 @@ def archive() -> bytes:
         (b"Dear customer,\nyour certificate is attached.\n", "neither PEM", "text without the lines"),
         (bytes(range(256)), "neither PEM", "certificate"),
         (CERTIFICATE[:200], "cut off", "again"),
-        (CERTIFICATE + b"abc", "3 octets stand behind", "certificate"),
+        (CERTIFICATE + b"abc", "goes on behind the end", "again"),
         (CERTIFICATE.replace(b"\x55\x1d\x11", b"\x55\x1d\x13"), "certificate 1 of the file", "anew"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,

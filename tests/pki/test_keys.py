@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 
 import pytest
@@ -91,6 +92,19 @@ def test_a_curve_that_no_client_takes_is_refused(curve: ec.EllipticCurve, served
         return
     with pytest.raises(PkiError, match=f"curve {curve.name}"):
         load_private_key(data)
+
+
+@pytest.mark.parametrize(
+    "header", ["AES-256-CBC,0011", "AES-256-CBC", "CAMELLIA-256-CBC,00", "", "DES-CBC,0011223344556677"]
+)
+def test_an_old_encrypted_key_with_an_odd_header_is_refused(header: str) -> None:
+    """The library ends the program over an IV that is too short."""
+    key = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
+    assert key_pem(load_private_key(key, "x")) == key_pem(KEY)
+    odd = re.sub(rb"DEK-Info: .*", b"DEK-Info: " + header.encode(), key)
+    for passphrase in ("x", "wrong", None):
+        with pytest.raises(PkiError, match="encrypted in a way, that is not supported"):
+            load_private_key(odd, passphrase)
 
 
 def test_an_openssh_key_is_named() -> None:

@@ -115,7 +115,10 @@ def _of_der(data: bytes) -> PkiError | None:
             f"the file is cut off: it should have {end:,} octets and has {len(data):,}", "transfer it again"
         )
     if end < len(data):
-        return PkiError(f"{len(data) - end:,} octets stand behind the end of the file's structure", _GIVE)
+        return PkiError(
+            f"the file goes on behind the end of its structure: it should have {end:,} octets and has {len(data):,}",
+            "transfer it again",
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
