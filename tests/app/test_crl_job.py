@@ -69,7 +69,7 @@ class Scene:
         await self.bench._call("config.apply", {"text": b64(text)}, 1000)
 
     def lists(self) -> list[str]:
-        return list(self.gateway.active.get("crls", []))
+        return [one["der"] for one in self.gateway.active.get("crls", [])]
 
     def events(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.gateway.events if isinstance(event, kind)]

@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[ConfigStore]:
 
 def kept(source: str = URL) -> KeptList:
     der = CA.revocation_list()
-    return KeptList(source, read_list(der).facts, NOW, len(der), der)
+    return KeptList(source, read_list(der).facts, "", NOW, len(der), der)
 
 
 def section(**values: Any) -> dict[str, Any]:

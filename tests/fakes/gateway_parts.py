@@ -191,7 +191,7 @@ class Gateway:
                 "document": document,
                 "profiles": {"gw": profile},
                 "authorities": authorities,
-                "crls": [b64encode(crl).decode("ascii") for crl in self.crls],
+                "crls": [{"der": b64encode(crl).decode("ascii"), "signer": ""} for crl in self.crls],
             }
         )
 

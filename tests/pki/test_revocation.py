@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,15 @@ from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.findings import Code
 from gatepost.pki.judge import Judge, Purpose, judge_chain
-from gatepost.pki.revocation import MAX_LIST, Crls, ListFacts, read_list, require_known_entries
+from gatepost.pki.revocation import (
+    MAX_LIST,
+    Crls,
+    ListFacts,
+    SignedList,
+    key_digest,
+    read_list,
+    require_known_entries,
+)
 
 AT = datetime.datetime(2027, 3, 1, tzinfo=datetime.UTC)
 NOW = AT.timestamp()
@@ -73,6 +82,9 @@ def made(
             entry = entry.add_extension(value, critical=critical)
         builder = builder.add_revoked_certificate(entry.revocation_date(AT - DAY).build())
     return builder.sign(key or authority.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+WHOLE = made(SUB, GOOD.leaf, number=3)
 
 
 def facts(der: bytes) -> ListFacts:
@@ -157,14 +169,18 @@ def test_entries_with_unknown_critical_extensions_are_refused_when_a_list_comes_
 
 @given(st.integers(0, 2_000), st.integers(0, 7))
 @settings(max_examples=100, deadline=None)
-def test_a_flipped_bit_never_does_more_than_refuse(place: int, bit: int) -> None:
-    damaged = bytearray(made(SUB, GOOD.leaf))
+def test_a_flipped_bit_never_changes_what_a_signed_list_says(place: int, bit: int) -> None:
+    damaged = bytearray(WHOLE)
     damaged[place % len(damaged)] ^= 1 << bit
     try:
         found = read_list(bytes(damaged))
     except PkiError:
         return
-    assert not found.signed_by(read_certificate(SUB.certificate.public_bytes(Encoding.DER)))
+    if found.signed_by(read_certificate(SUB.certificate.public_bytes(Encoding.DER))):
+        # The number of unused bits in front of the signature is not signed, and says nothing.
+        was = read_list(WHOLE)
+        assert found.serials == was.serials
+        assert replace(found.facts, fingerprint="") == replace(was.facts, fingerprint="")
 
 
 @given(st.binary(max_size=200))
@@ -251,3 +267,25 @@ def test_a_remembered_verdict_ends_when_a_list_grows_stale() -> None:
     later = judge.judge_chain(GOOD.chain_der, ANCHORS, NOW + 301, Purpose.SERVER, crls)
     assert later.worst is not None
     assert later.worst.code is Code.CRL_STALE
+
+
+def test_lists_that_stay_are_not_read_again() -> None:
+    data, other = made(SUB), made(ROOT)
+    before = Crls([data])
+    after = Crls([other, data], before=before)
+    assert after.lists[1] is before.lists[0]
+    assert after.version == Crls([other, data]).version
+
+
+def test_who_gives_a_list_may_vouch_for_its_signer() -> None:
+    """The desk has checked the signature; a worker believes it for that key, and checks any other."""
+    impostor = TestAuthority("Lists Sub CA", at=AT)
+    forged = made(impostor, GOOD.leaf)
+    issuer = read_certificate(SUB.certificate.public_bytes(Encoding.DER))
+    verdict = judge_chain(
+        GOOD.chain_der, ANCHORS, NOW, Purpose.SERVER, Crls([SignedList(forged, key_digest(issuer))])
+    )
+    assert not verdict.ok
+    other = read_certificate(ROOT.certificate.public_bytes(Encoding.DER))
+    crls = Crls([SignedList(forged, key_digest(other))])
+    assert judge_chain(GOOD.chain_der, ANCHORS, NOW, Purpose.SERVER, crls).ok

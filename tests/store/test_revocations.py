@@ -35,7 +35,7 @@ DOCUMENT = {"certificate_authorities": {"crl": [ONE, {"url": TWO, "name": "Two"}
 
 def kept(source: str, authority: TestAuthority = CA) -> KeptList:
     der = authority.revocation_list()
-    return KeptList(source, read_list(der).facts, 5.0, len(der), der)
+    return KeptList(source, read_list(der).facts, "ab", 5.0, len(der), der)
 
 
 @pytest.fixture

@@ -104,7 +104,9 @@ class CrlJob:
         now, state = self._clock.now(), fetching(self._store, source.url)
         kept = kept_lists(self._store).get(source.url)
         if not reason and kept is not None and kept.facts.stale(now):
-            reason = f"the server gives a list that is out of date since {iso_time(kept.facts.next_update or 0.0)}"
+            reason = (
+                f"the server gives a list that is out of date since {iso_time(kept.facts.next_update or 0.0)}"
+            )
         asked_again = 0.0 if state.wanted == wanted else state.wanted
         if not reason:
             put_fetching(self._store, source.url, Fetching(tried, now, wanted=asked_again))
@@ -151,7 +153,8 @@ class CrlJob:
             return
         refuses = stale and section.crl_stale is StaleRule.REFUSE
         severity = "critical" if refuses else "warning"
-        subject = f"Revocation list {source.title} cannot be fetched"
+        trouble = "is out of date" if stale else "cannot be fetched"
+        subject = f"Revocation list {source.title} {trouble}"
         lines = (
             f"{source.url}: {failed.reason}.",
             _standing(kept, stale, refuses),

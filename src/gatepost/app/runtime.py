@@ -22,16 +22,19 @@ from gatepost.core.errors import ConfigurationError, Exit, OperatorError
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.revocation import Crls
+from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
 from gatepost.policy.admit import compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.relay.services import Runtime
 
 
-def build_runtime(payload: Mapping[str, Any]) -> Runtime:
-    """Compile an activation payload (`store.payload`, keys in clear). Blocks; raises OperatorError."""
+def build_runtime(payload: Mapping[str, Any], before: Crls = NO_CRLS) -> Runtime:
+    """Compile an activation payload (`store.payload`, keys in clear). Blocks; raises OperatorError.
+
+    `before` are the revocation lists of the configuration in force: those that stay are not read again.
+    """
     try:
-        return _build(load_plain(payload["document"]), payload)
+        return _build(load_plain(payload["document"]), payload, before)
     except ConfigurationError as error:
         raise OperatorError(
             f"version {payload['version']} of the configuration was stored by another release: "
@@ -47,7 +50,7 @@ def build_runtime(payload: Mapping[str, Any]) -> Runtime:
         ) from None
 
 
-def _build(document: Document, payload: Mapping[str, Any]) -> Runtime:
+def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runtime:
     version = int(payload["version"])
     identities = _identities(payload["profiles"])
     outbound = document.destination_controls.global_.certificate
@@ -68,7 +71,7 @@ def _build(document: Document, payload: Mapping[str, Any]) -> Runtime:
         },
         client_certificate=outbound if outbound in identities else "",
         anchors=_anchors(payload["authorities"]),
-        crls=_crls(document, payload),
+        crls=_crls(document, payload, before),
         hostname=document.system.hostname,
         hello_name=_hello_name(document),
         hello_names=names,
@@ -130,10 +133,11 @@ def _anchors(authorities: Mapping[str, Any]) -> Anchors:
     return Anchors.from_pem(*bundles)
 
 
-def _crls(document: Document, payload: Mapping[str, Any]) -> Crls:
+def _crls(document: Document, payload: Mapping[str, Any], before: Crls) -> Crls:
     """The revocation lists that count, and what one out of date does."""
+    lists = (SignedList(b64decode(one["der"]), one["signer"]) for one in payload.get("crls", ()))
     refuse = document.certificate_authorities.crl_stale is StaleRule.REFUSE
-    return Crls((b64decode(one) for one in payload.get("crls", ())), refuse_stale=refuse)
+    return Crls(lists, refuse_stale=refuse, before=before)
 
 
 def _sources(document: Document) -> dict[int, IPAddress]:

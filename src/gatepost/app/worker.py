@@ -30,6 +30,7 @@ from gatepost.net.reactor import Reactor
 from gatepost.net.resolver import Resolver
 from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
+from gatepost.pki.revocation import NO_CRLS, Crls
 from gatepost.relay.accept import CHANGED, Session, serve
 from gatepost.relay.courier import Couriers
 from gatepost.relay.own_mail import OwnMail
@@ -49,7 +50,7 @@ from gatepost.track.process_log import SystemClock
 OLDEST_CONFIGURATION = 600.0  # seconds that a session may keep a configuration that is no longer in force
 EXPORT_SECONDS = 1.0  # between marks that tell the spool what the log has
 
-Build = Callable[[Mapping[str, Any]], Runtime]
+Build = Callable[[Mapping[str, Any], Crls], Runtime]
 
 
 class Worker:
@@ -82,7 +83,7 @@ class Worker:
         """Open the shards, take up the queue and accept. Raises OperatorError when it cannot."""
         self._home = Home(assignment.home)
         self._index = assignment.index
-        runtime = await self._loop.run_in_executor(None, self._build, assignment.payload)
+        runtime = await self._loop.run_in_executor(None, self._build, assignment.payload, NO_CRLS)
         self._journal = self._open_journal(runtime)
         self._reactor = Reactor(self._loop)
         spool = await Spool.open(
@@ -218,7 +219,8 @@ class Worker:
 
     async def prepare(self, payload: Mapping[str, Any], listeners: Sequence[ListenerSocket]) -> None:
         """Build what a new configuration needs, without using it. Raises OperatorError to refuse it."""
-        runtime = await self._loop.run_in_executor(None, self._build, payload)
+        before = self._services.runtime.crls
+        runtime = await self._loop.run_in_executor(None, self._build, payload, before)
         self._prepared = (runtime, tuple(listeners))
 
     def switch(self) -> None:

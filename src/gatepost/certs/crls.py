@@ -28,6 +28,7 @@ from gatepost.pki.revocation import (
     Crls,
     ListFacts,
     RevocationList,
+    SignedList,
     read_list,
     require_known_entries,
 )
@@ -144,7 +145,10 @@ def crls_in_force(store: ConfigStore, content: Content) -> Crls:
     """The lists that count under a version, for whoever judges a chain outside the mail workers."""
     section = content.document.get("certificate_authorities") or {}
     found = (kept_list(store, one.source) for one in counting_lists(store, content.document))
-    return Crls((one.der for one in found if one), refuse_stale=section.get("crl_stale") == "refuse")
+    return Crls(
+        (SignedList(one.der, one.signer) for one in found if one),
+        refuse_stale=section.get("crl_stale") == "refuse",
+    )
 
 
 @dataclass(frozen=True, slots=True)

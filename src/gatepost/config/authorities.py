@@ -50,7 +50,10 @@ UrlText = Annotated[WrittenText, Field(max_length=1_000), AfterValidator(_url)]
 class RevocationSource(Section):
     """Where a revocation list is fetched. Written as its URL alone, it has no name and is fetched once a day."""
 
-    url: UrlText = Field(description="The list, PEM or DER.", examples=["http://crl.example/list.crl"])
+    url: UrlText = Field(
+        description="The list, PEM or DER. It may be on an inside address.",
+        examples=["http://crl.example/list.crl"],
+    )
     name: Name | None = Field(default=None, description="What it is called in lists; absent: its URL.")
     secondary: UrlText | None = Field(default=None, description="Asked when the first URL does not answer.")
     every: Duration = Field(

@@ -101,7 +101,7 @@ class RevocationList:
     def __init__(self, parsed: x509.CertificateRevocationList) -> None:
         self._parsed = parsed
         self._part = _part(parsed)
-        self._signers: dict[bytes, bool] = {}
+        self._signers: dict[str, bool] = {}
         self.der = parsed.public_bytes(Encoding.DER)
         self.issuer_key = folded_name(parsed.issuer)
         self.serials = frozenset(entry.serial_number for entry in parsed)
@@ -121,11 +121,16 @@ class RevocationList:
         """It would list the certificate, were that revoked."""
         return certificate.issuer_key == self.issuer_key and self._part.covers(certificate)
 
+    def vouch(self, signer: str) -> None:
+        """Believe that the key with this digest (`key_digest`) signed it: who gives the list has checked that."""
+        if signer:
+            self._signers[signer] = True
+
     def signed_by(self, issuer: Certificate) -> bool:
-        """The issuer's key signed it, and may sign such lists."""
+        """The issuer's key signed it, and may sign such lists. The answer is remembered: a long list takes half a second."""
         if issuer.subject_key != self.issuer_key:
             return False
-        key = issuer.public_key_der
+        key = key_digest(issuer)
         known = self._signers.get(key)
         if known is None:
             known = _may_sign(issuer) and self._valid_signature(issuer)
@@ -141,6 +146,11 @@ class RevocationList:
             )  # TypeError for a key that cannot sign, such as X25519
         except UNREADABLE:
             return False
+
+
+def key_digest(certificate: Certificate) -> str:
+    """SHA-256 of the public key, lower-case hex."""
+    return hashlib.sha256(certificate.public_key_der).hexdigest()
 
 
 def read_list(data: bytes) -> RevocationList:
@@ -170,30 +180,47 @@ def require_known_entries(data: bytes) -> None:
             raise PkiError("an entry of the revocation list has a critical extension that is not known")
 
 
+@dataclass(frozen=True, slots=True)
+class SignedList:
+    """A list as it is handed on by who checked it; `signer` is the `key_digest` of its issuer, or empty."""
+
+    der: bytes
+    signer: str = ""
+
+
 class Crls:
     """The lists of one configuration. Immutable; `version` is a digest of content and rule.
 
-    With `refuse_stale` a list that is out of date breaks the chains that it covers.
+    With `refuse_stale` a list that is out of date breaks the chains that it covers. Lists that stand in `before` are not read again.
     """
 
     __slots__ = ("_by_issuer", "_refuse_stale", "lists", "problems", "version")
 
-    def __init__(self, lists: Iterable[bytes] = (), *, refuse_stale: bool = False) -> None:
+    def __init__(
+        self,
+        lists: Iterable[bytes | SignedList] = (),
+        *,
+        refuse_stale: bool = False,
+        before: Crls | None = None,
+    ) -> None:
         self._refuse_stale = refuse_stale
         self._by_issuer: dict[str, list[RevocationList]] = {}
+        known = {one.der: one for one in before.lists} if before is not None else {}
         problems: list[str] = []
         read: list[RevocationList] = []
         digest = hashlib.sha256(b"refuse" if refuse_stale else b"warn")
         for number, data in enumerate(lists, start=1):
+            given = data if isinstance(data, SignedList) else SignedList(data)
             try:
-                found = read_list(data)
+                found = known.get(given.der) or read_list(given.der)
             except PkiError as error:
                 problems.append(f"revocation list {number}: {error.text}")
                 continue
+            found.vouch(given.signer)
             digest.update(bytes.fromhex(found.facts.fingerprint))
             read.append(found)
             self._by_issuer.setdefault(found.issuer_key, []).append(found)
-        self.lists = tuple(read)
+        self.lists: tuple[RevocationList, ...] = tuple(read)
         self.problems = tuple(problems)
         self.version = digest.hexdigest() if read else ""
 

@@ -3,7 +3,7 @@
     {"version": 7, "author": "local:0", "comment": "", "document": {…},
      "profiles": {"gw": {"chains": ["…"], "revision": 12, "sealed": "base64", "keys": ["…"]}},
      "authorities": {"system": true, "custom_pem": "…"},
-     "crls": ["base64"]}
+     "crls": [{"der": "base64", "signer": "hex"}]}
 
 The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
 that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `keys` is there. `chains` are the served

@@ -29,10 +29,14 @@ _LIST, _FACTS, _FETCHING, _UNTOLD = "crl:list:", "crl:facts:", "crl:fetching:", 
 
 @dataclass(frozen=True, slots=True)
 class KeptList:
-    """A list that was read and whose signature was checked. `at` is when it came, in seconds since the epoch."""
+    """A list that was read and whose signature was checked. `at` is when it came, in seconds since the epoch.
+
+    `signer` is the digest of the key that signed it (`pki.revocation.key_digest`).
+    """
 
     source: str
     facts: ListFacts
+    signer: str
     at: float
     size: int
     der: bytes = field(default=b"", repr=False)
@@ -69,7 +73,7 @@ def kept_lists(store: ConfigStore) -> dict[str, KeptList]:
     for key, value in store.metas(_FACTS).items():
         source = key.removeprefix(_FACTS)
         row = orjson.loads(value)
-        found[source] = KeptList(source, ListFacts(**row["facts"]), row["at"], row["size"])
+        found[source] = KeptList(source, ListFacts(**row["facts"]), row["signer"], row["at"], row["size"])
     return found
 
 
@@ -86,12 +90,14 @@ def kept_list(store: ConfigStore, source: str) -> KeptList | None:
     if facts is None or der is None:
         return None
     row = orjson.loads(facts)
-    return KeptList(source, ListFacts(**row["facts"]), row["at"], len(der), der)
+    return KeptList(source, ListFacts(**row["facts"]), row["signer"], row["at"], len(der), der)
 
 
 def keep_list(store: ConfigStore, one: KeptList, *, told: bool) -> None:
     """Put a list in the place of its source's last one. `told` false: the workers do not have it yet."""
-    facts = orjson.dumps({"facts": asdict(one.facts), "at": one.at, "size": len(one.der)})
+    facts = orjson.dumps(
+        {"facts": asdict(one.facts), "signer": one.signer, "at": one.at, "size": len(one.der)}
+    )
     values: dict[str, bytes | None] = {_LIST + one.source: one.der, _FACTS + one.source: facts}
     if not told:
         values[_UNTOLD] = b"1"
@@ -131,11 +137,13 @@ def known_sources(store: ConfigStore) -> set[str]:
     return {key.removeprefix(prefix) for prefix in (_FACTS, _FETCHING) for key in store.metas(prefix)}
 
 
-def payload_lists(store: ConfigStore, document: Mapping[str, Any], new: Iterable[KeptList] = ()) -> list[str]:
-    """The lists that count, DER as base64; `new` ones stand in the place of those of their source."""
-    replaced = {one.source: one.der for one in new}
+def payload_lists(
+    store: ConfigStore, document: Mapping[str, Any], new: Iterable[KeptList] = ()
+) -> list[dict[str, str]]:
+    """The lists that count, DER as base64, and who signed them; `new` ones stand in the place of those of their source."""
+    replaced = {one.source: one for one in new}
     sources = [one.source for one in counting_lists(store, document)]
     allowed = {*configured_sources(document), *(s for s in replaced if s.startswith(FILE))}
     sources += [source for source in replaced if source in allowed and source not in sources]
-    found = (replaced.get(source) or store.get_meta(_LIST + source) for source in sources)
-    return [b64encode(der).decode("ascii") for der in found if der]
+    found = (replaced.get(source) or kept_list(store, source) for source in sources)
+    return [{"der": b64encode(one.der).decode("ascii"), "signer": one.signer} for one in found if one]

@@ -39,7 +39,7 @@ def later(authority: TestAuthority, days: float, **choices: Any) -> bytes:
 
 
 def active(gateway: FakeGateway) -> list[bytes]:
-    return [b64decode(one) for one in gateway.active["crls"]]
+    return [b64decode(one["der"]) for one in gateway.active["crls"]]
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def _revocation(values: Values) -> dict[str, Any]:
 
     from gatepost.certs.crls import check_list, known_authorities
     from gatepost.pki.errors import PkiError
+    from gatepost.pki.revocation import key_digest
 
     try:
         known = known_authorities(str(values["known"]).encode("ascii"))
@@ -129,7 +130,7 @@ def _revocation(values: Values) -> dict[str, Any]:
     except PkiError as error:
         raise OperatorError(error.text, error.hint) from None
     der = b64encode(checked.list.der).decode("ascii")
-    return {"der": der, "facts": asdict(checked.list.facts), "signer": checked.signer.fingerprint}
+    return {"der": der, "facts": asdict(checked.list.facts), "signer": key_digest(checked.signer)}
 
 
 _KINDS: Mapping[str, Callable[[Values], dict[str, Any]]] = {

@@ -208,7 +208,7 @@ async def _take(context: Context, source: str, data: bytes) -> dict[str, Any]:
     values = {"file": as_text(data), "known": known, "now": now}
     read = await context.read("revocation", values)
     facts, der = ListFacts(**read["facts"]), b64decode(read["der"])
-    new = KeptList(source or FILE + facts.line, facts, now, len(der), der)
+    new = KeptList(source or FILE + facts.line, facts, read["signer"], now, len(der), der)
     old = kept_list(context.store, new.source)
     if old is not None and old.der == der:
         return {"unchanged": True, **_told(new, now), "said": f"the list of {facts.issuer} is in use already"}
@@ -222,7 +222,11 @@ async def _take(context: Context, source: str, data: bytes) -> dict[str, Any]:
     await _put(context, version, new)
     context.emit(
         RevocationListFetched(
-            now, source or "from a file", facts.issuer, facts.revoked, facts.next_update or 0.0
+            context.clock.now(),
+            source or "from a file",
+            facts.issuer,
+            facts.revoked,
+            facts.next_update or 0.0,
         )
     )
     return {"unchanged": False, **_told(new, now), "said": f"the list of {facts.issuer} is in use"}
