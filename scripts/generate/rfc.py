@@ -13,6 +13,7 @@ from pathlib import Path
 
 TITLES = {
     1035: "Domain names",
+    1421: "Privacy-enhanced mail: the PEM form",
     2045: "MIME: format of bodies",
     2047: "MIME: encoded words in headers",
     2034: "SMTP extension: enhanced error codes",
@@ -28,6 +29,7 @@ TITLES = {
     3834: "Automatic responses to mail",
     3848: "ESMTP transmission types",
     1870: "SMTP extension: message size",
+    4055: "RSA-PSS and RSA-OAEP keys in certificates",
     4514: "LDAP: distinguished names as text",
     5246: "TLS 1.2",
     5280: "X.509 certificates and revocation lists",
