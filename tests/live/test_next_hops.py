@@ -219,7 +219,7 @@ def test_a_host_that_is_down_is_named_and_the_next_is_tried(world: World) -> Non
     )
     assert re.fullmatch(
         rf"Connection Error: DCID \d+ domain: fallback\.example IP:{NOBODY} port: 25 details: \[Errno 111\] Connection"
-        r" refused interface: 0\.0\.0\.0 reason: network error",
+        r" refused interface: 203\.0\.113\.1 reason: network error",
         errors,
     )
     assert world.opened(mid) == [HOSTS[1]]
