@@ -81,10 +81,10 @@ def test_the_json_forms_can_be_written_and_hold_no_key(store: ConfigStore) -> No
     found = entry(store, CA.issue(["mx.example"]))
     shown = details(store, found)
     text = json.dumps(shown)
-    assert found.document().items() <= shown.items()
+    assert found.document.items() <= shown.items()
     assert shown["private_key"] is True
     assert "BEGIN" not in text
-    assert found.document()["used_by"] == ["listener A"]
+    assert found.document["used_by"] == ["listener A"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 An `Entry` is what a list shows of one profile; its JSON form has the stable keys of the contract. Keys are sealed by the keeper on the way in, and opened only where `open_profile` is called for it.
 
 How it stays quick. A stored revision never changes, so `Inventory` keeps what was read of it (`Facts`, about a kilobyte)
-and what was found (the judge's work is half a millisecond a chain). Findings are kept for at most an hour, for the same
-uses and authorities, and never across a date on which a certificate begins or ends. Both memos are bounded. A store of
+and what was found (the judge's work is half a millisecond a chain). Findings are kept for the same uses and authorities, for
+an hour or a hundredth of the time until the next date in the chain, and never across that date. Both memos are bounded. A store of
 10,000 profiles is listed in well under 100 ms once it was listed before (docs/performance.md).
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any, Generic, TypeVar
 
@@ -32,7 +32,8 @@ from gatepost.store.secrets import Keeper
 
 DAY = 86_400
 KEPT_REVISIONS = 20_000
-KEPT_SECONDS = 3600.0
+SHORTEST_SECONDS = 3600.0
+KEPT_SHARE = 100
 K = TypeVar("K")
 V = TypeVar("V")
 _TELLING = ("expired", "not-yet-valid", "malformed")  # what a status says before anything else
@@ -69,20 +70,34 @@ class Facts:
     dates: tuple[float, ...] = ()
     fault: str = ""
 
+    def days_left(self, now: float) -> int | None:
+        """Whole days until the first certificate ends, rounded down."""
+        return None if self.fault else int((self.not_after - now) // DAY)
+
     def same_until(self, now: float) -> float:
-        """Until when findings made now are good for: the next date in the chain, at most an hour."""
-        return min((date for date in self.dates if date > now), default=now + KEPT_SECONDS)
+        """Until when findings made now are good for: never across a date of the chain."""
+        coming = [date for date in self.dates if date > now]
+        if not coming:
+            return now + SHORTEST_SECONDS
+        return min(min(coming), now + max(SHORTEST_SECONDS, (min(coming) - now) / KEPT_SHARE))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One profile of a version or candidate: its facts, where it is used, what is to be said of it."""
+    """One profile of a version or candidate: its facts, where it is used, what is to be said of it.
+
+    `days_left` are whole days until the first certificate ends, negative when it has ended, None when it cannot be read.
+    `document` is the JSON form of a list; it is made once, shared, and not to be changed.
+    """
 
     facts: Facts
     used: tuple[Use, ...]
     notes: tuple[Note, ...]
     days_left: int | None
-    """Whole days until the first certificate ends; negative when it has ended, None when it cannot be read."""
+    document: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "document", self._document())
 
     @property
     def name(self) -> str:
@@ -91,8 +106,6 @@ class Entry:
     @property
     def status(self) -> str:
         """`valid`, or the code of the finding that matters most."""
-        if not self.notes:
-            return "valid"
         codes = [note.code for note in self.notes]
         errors = [note.code for note in self.notes if note.severity == "error"]
         order = (*_TELLING, *errors, *_MILD)
@@ -103,21 +116,37 @@ class Entry:
         """A finding breaks verification."""
         return any(note.severity == "error" for note in self.notes)
 
-    def document(self) -> dict[str, Any]:
-        """The JSON form of a list."""
+    def _document(self) -> dict[str, Any]:
         facts = self.facts
         return {
             "name": facts.name,
             "common_name": facts.common_name,
+            "subject": next((leaf.subject for leaf in facts.leaves), ""),
             "issuer": facts.issuer,
             "not_before": facts.since,
             "not_after": facts.until,
             "days_left": self.days_left,
             "status": self.status,
+            "broken": self.broken,
             "origin": facts.origin,
             "used_by": [use.what for use in self.used],
             "findings": [note.document() for note in self.notes],
+            "automatic": False,
+            "next_renewal": "",
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An entry with what its findings hold for: these authorities, and the time from `since` to `until`."""
+
+    entry: Entry
+    anchors: str
+    since: float
+    until: float
+
+    def holds(self, used: tuple[Use, ...], anchors: str, now: float) -> bool:
+        return self.since <= now < self.until and self.anchors == anchors and self.entry.used == used
 
 
 class Inventory:
@@ -126,9 +155,7 @@ class Inventory:
     def __init__(self, store: ConfigStore) -> None:
         self._store = store
         self._facts = _Memo[int, Facts](KEPT_REVISIONS)
-        self._found = _Memo[tuple[int, str, tuple[Use, ...]], tuple[float, float, tuple[Note, ...]]](
-            KEPT_REVISIONS
-        )
+        self._found = _Memo[int, _Found](KEPT_REVISIONS)
         self._roots: tuple[bytes, str, Anchors] = (b"", "", Anchors())
 
     def anchors(self, content: Content) -> Anchors:
@@ -168,14 +195,17 @@ class Inventory:
         return found
 
     def _entry(self, revision: int, used: tuple[Use, ...], anchors: Anchors, now: float) -> Entry:
-        facts = self.facts(revision)
-        key = (revision, anchors.version, used)
-        since, until, notes = self._found.get(key) or (0.0, -1.0, ())
-        if not since <= now < until:
+        found = self._found.get(revision)
+        if found is None or not found.holds(used, anchors.version, now):
+            facts = self.facts(revision)
             notes = self._look(facts, used, anchors, now)
-            self._found.put(key, (now, min(facts.same_until(now), now + KEPT_SECONDS), notes))
-        left = None if facts.fault else int((facts.not_after - now) // DAY)
-        return Entry(facts, used, notes, left)
+            entry = Entry(facts, used, notes, facts.days_left(now))
+            found = _Found(entry, anchors.version, now, facts.same_until(now))
+            self._found.put(revision, found)
+        elif found.entry.days_left != found.entry.facts.days_left(now):
+            found = replace(found, entry=replace(found.entry, days_left=found.entry.facts.days_left(now)))
+            self._found.put(revision, found)
+        return found.entry
 
     def _look(self, facts: Facts, used: Sequence[Use], anchors: Anchors, now: float) -> tuple[Note, ...]:
         stored = self._store.profile(facts.revision)

@@ -21,7 +21,7 @@ def page(entry: Entry, stored: StoredProfile) -> dict[str, Any]:
     """The JSON form of one profile's page: what a list has, and certificates, keys and request in full."""
     facts = entry.facts
     common = {
-        **entry.document(),
+        **entry.document,
         "subject": "",
         "fingerprint": "",
         "revision": facts.revision,

@@ -334,3 +334,35 @@ def test_what_cannot_be_exported_is_said(bench: Bench) -> None:
         bench.call("cert.export", name="gw", passphrase=PHRASE)
     with pytest.raises(OperatorError, match="no form of PKCS#12"):
         bench.call("cert.export", name="Demo", passphrase=PHRASE, form="zip")
+
+
+# --- automatic certificates -------------------------------------------------------------------------
+
+ACME = """
+acme:
+  directory: https://acme.example/directory
+  terms_agreed: true
+  certificates:
+    - {name: auto, names: [mx.example.net]}
+"""
+
+
+def test_what_renews_itself_is_listed_so_and_not_renewed_by_hand(bench: Bench) -> None:
+    bench.apply(CONTRACT_LIKE + ACME)
+    rows = {row["name"]: row for row in bench.call("cert.list")}
+    assert (rows["Demo"]["automatic"], rows["Demo"]["next_renewal"]) == (False, "")
+    # A self-signed one stands in, so it is due now.
+    assert (rows["auto"]["automatic"], rows["auto"]["next_renewal"]) == (True, "2027-01-15T08:00:00Z")
+    assert bench.call("cert.show", name="auto")["automatic"]
+    assert bench.call("cert.renewal", name="auto") == {"name": "auto", "automatic": True}
+    with pytest.raises(OperatorError, match="auto renews itself"):
+        bench.call("cert.renew", name="auto")
+    with pytest.raises(OperatorError, match=r"automatic renewal \(acme.certificates\)"):
+        bench.call("cert.delete", name="auto")
+
+
+def test_without_an_authority_it_is_renewed_by_hand(bench: Bench) -> None:
+    new(bench, "auto")
+    bench.apply(CONTRACT_LIKE + ACME.replace("https://acme.example/directory", "''"))
+    assert bench.call("cert.renewal", name="auto")["step"] == "self-signed"
+    assert not bench.call("cert.show", name="auto")["automatic"]

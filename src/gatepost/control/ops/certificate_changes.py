@@ -10,6 +10,7 @@ from typing import Any
 
 from gatepost.certs.by_hand import Plan, Step, Wish, carry_out, plan
 from gatepost.certs.chains import ChainDoctor
+from gatepost.certs.expiry import automatic_renewals
 from gatepost.certs.inventory import keep_profile, open_profile, with_profile, with_profiles, without_profile
 from gatepost.certs.lifecycle import without_beside
 from gatepost.control.ops.draft import Draft, draft_of
@@ -19,7 +20,6 @@ from gatepost.control.ops.profiles import (
     places,
     put,
     refusing,
-    renewals,
     shown,
     stored_in,
     submit_content,
@@ -51,8 +51,7 @@ async def renewal(context: Context, arguments: Arguments, caller: Caller) -> Any
     content = draft_of(context, caller).content
     wish = _wish(arguments)
     stored = stored_in(context, content, name)
-    automatic = renewals(content.document, name)["automatic"]
-    if automatic:
+    if name in automatic_renewals(content.document):
         return {"name": name, "automatic": True}
     with refusing():
         return _planned(name, plan(Profile.from_document(stored.record), wish))
@@ -63,7 +62,7 @@ async def renew(context: Context, arguments: Arguments, caller: Caller) -> Any:
     name = arguments.text("name")
     wish = _wish(arguments)
     draft = draft_of(context, caller)
-    if renewals(draft.content.document, name)["automatic"]:
+    if name in automatic_renewals(draft.content.document):
         raise OperatorError(
             f"{name} renews itself (acme.certificates)", "take it out there to renew it by hand"
         )

@@ -22,7 +22,8 @@ from gatepost.control.ops.profiles import (
     only_pending,
     opened_in,
     refusing,
-    renewals,
+    renewal_of,
+    renewal_times,
     shown,
     stored_in,
     unknown,
@@ -46,8 +47,11 @@ ASK = (
 async def list_(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """All certificates in force, with status, days left, uses and findings."""
     found = await _entries(context)
-    document = current(context).content.document
-    return [{**entry.document(), **renewals(document, entry.name)} for entry in found]
+    times = renewal_times(context, current(context).content)
+    return [
+        {**entry.document, **renewal_of(times, entry.name)} if entry.name in times else entry.document
+        for entry in found
+    ]
 
 
 async def _entries(context: Context, names: Iterable[str] | None = None) -> list[Entry]:
@@ -88,12 +92,7 @@ def _checked(context: Context, entries: Sequence[Entry]) -> list[dict[str, Any]]
     for entry in entries:
         helps = doctor.may_help(entry)
         told = replace(entry, notes=doctor.findings(entry)) if helps else entry
-        row = {
-            "subject": next((leaf.subject for leaf in entry.facts.leaves), ""),
-            "broken": told.broken,
-            "repairable": helps and doctor.changes(entry.facts.revision),
-        }
-        rows.append({**told.document(), **row})
+        rows.append({**told.document, "repairable": helps and doctor.changes(entry.facts.revision)})
     return rows
 
 

@@ -97,7 +97,7 @@ def shown(context: Context, content: Content, name: str) -> dict[str, Any]:
     """One profile's page: the profile, where it is used, what is to be said of it."""
     (entry,) = context.inventory().entries(content, context.clock.now(), (name,))
     found = page(entry, stored_in(context, content, name))
-    return {**found, **renewals(content.document, name)}
+    return {**found, **renewal_of(renewal_times(context, content), name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,24 @@ def automatic_names(document: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(item["name"] for item in section.get("certificates") or ())
 
 
-def renewals(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """How a profile is renewed, for its row and its page: by itself (and when next), or by hand."""
-    return {"automatic": name in automatic_renewals(document), "next_renewal": ""}
+def renewal_times(context: Context, content: Content) -> dict[str, float]:
+    """When each certificate that renews itself is due, by name; without an authority there is none."""
+    if not automatic_renewals(content.document):
+        return {}
+    from gatepost.certs.acme_vault import AcmeVault
+    from gatepost.certs.renewing import rows
+
+    vault = AcmeVault(context.store, context.keeper, context.clock)
+    found = rows(context.store, vault, content, context.clock.now())
+    return {row.wanted.name: row.decision.at for row in found}
+
+
+def renewal_of(times: Mapping[str, float], name: str) -> dict[str, Any]:
+    """How a certificate is renewed, for its row and its page: by itself, and when; or by hand."""
+    return {
+        "automatic": name in times,
+        "next_renewal": iso_time(times[name]) if name in times else "",
+    }
 
 
 def key_kind(text: str) -> KeyKind:
