@@ -68,11 +68,11 @@ def test_without_certificates_or_authority_there_is_nothing_to_do(box: Box) -> N
     assert box.authority.trusted == []
 
 
-@pytest.mark.parametrize("days", [6.0, 47.0, 90.0, 398.0])
+@pytest.mark.parametrize("days", [6.0, 47.0, 398.0])
 def test_renewals_come_in_time_and_never_in_a_loop(box: Box, days: float) -> None:
     box.authority.life = days * DAY
     box.configure(box.certificate(), renew_at=0.66)
-    lives = 5 if days < 50 else 2
+    lives = 3 if days < 50 else 1
     left: list[float] = []
 
     def remember(_request: object) -> None:
@@ -232,15 +232,15 @@ def test_an_authority_that_is_down_loses_nothing_and_is_tried_again(box: Box) ->
 
 
 def test_a_failure_is_told_once_a_day_and_when_it_becomes_grave(box: Box) -> None:
-    box.authority.life = 20 * DAY
+    box.authority.life = 10 * DAY
     box.configure(box.certificate(), renew_at=0.66)
     box.run()
     box.authority.down = True
-    box.until(box.clock.at + 21 * DAY)
+    box.until(box.clock.at + 11.5 * DAY)
     told = [(alert.severity, alert.subject) for alert in box.alerts]
     assert told[0] == ("warning", "Renewal failed: mx")
     assert ("critical", "Renewal failed: mx") in told
-    assert 5 <= len(told) <= 12
+    assert 4 <= len(told) <= 8
     first = box.alerts[0].text
     assert "acme.example did not answer" in first
     assert "is served meanwhile; it is valid until" in first
@@ -311,6 +311,27 @@ def test_one_that_always_fails_does_not_keep_others_from_theirs(box: Box) -> Non
     box.run()
     assert box.profile("b").origin is Origin.AUTOMATIC
     assert box.profile("a").origin is Origin.SELF_SIGNED
+
+
+def test_a_certificate_that_is_taken_back_every_time_makes_no_loop(box: Box) -> None:
+    box.configure(box.certificate())
+    stand_in = box.profile()
+    begin = box.clock.at
+    while box.clock.at < begin + 2 * DAY:
+        pause = box.run()
+        if box.profile().origin is Origin.AUTOMATIC:
+            asyncio.run(box.install(stand_in))  # it is not on the wire, so it is taken back
+            assert "did not stay in force" in box.row().decision.reason
+            pause = 1.0
+        box.clock.at += pause
+    assert 5 <= len(box.authority.orders) <= 8
+    box.vault.put_standing("mx", replace(box.standing(), asked=box.clock.at))
+    box.run()
+    box.run()
+    assert box.profile().origin is Origin.AUTOMATIC
+    box.clock.at += 70 * DAY
+    box.run()
+    assert box.standing().lost == 0
 
 
 def test_a_clock_that_went_back_keeps_nothing_from_being_tried(box: Box) -> None:

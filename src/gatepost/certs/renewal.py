@@ -6,7 +6,8 @@ it is due at once; else when `policy.renew` says. A failure puts the next try of
 or somebody asks for it by hand. All of it survives a restart, since a `Standing` is kept in the store.
 
 Never a loop. A certificate that we ordered is ordered again at once only for another wish than the one that it was ordered for;
-whether it is what was wished is not asked twice. A clock that went back does not keep a certificate from being renewed.
+whether it is what was wished is not asked twice. Where what was issued did not stay in force (it was not on the wire, and was
+taken back), the next order waits an hour, then two, up to a day. A clock that went back does not keep a certificate from being renewed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gatepost.pki.profile import Origin, Pair, Profile
 from gatepost.policy.renew import When, Window, when_to_renew
 
 STANDS_IN = (Origin.DEMO, Origin.SELF_SIGNED)
+FIRST_RESPITE, LONGEST_RESPITE = 3600.0, 86_400.0  # after a certificate that did not stay in force
 CLOCK_WENT_BACK = 60.0  # seconds before a remembered moment at which it counts as nonsense
 
 
@@ -47,7 +49,8 @@ class Standing:
 
     `wish` and `issued` belong to the last success: a digest of what was ordered, and the fingerprints of what came.
     `settings` is a digest of everything that the last failure may have been caused by. `waits` says what an issued certificate
-    waits for before it is served. `asked` is when somebody wanted it now, `told` when an alert was raised last.
+    waits for before it is served. `asked` is when somebody wanted it now, `told` when an alert was raised last. `lost` counts
+    the certificates, one after the other, that did not stay in force.
     """
 
     wish: str = ""
@@ -62,6 +65,7 @@ class Standing:
     asked: float = 0.0
     told: float = 0.0
     told_severity: str = ""
+    lost: int = 0
     windows: tuple[SeenWindow, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -142,12 +146,28 @@ def decide(
     found = _wished_for(wanted, profile, standing, now)
     if standing.asked:
         return Decision(min(standing.asked, now), "asked for by hand")
+    found = _not_too_soon(found, profile, standing, now)
     if not (standing.failures or standing.waits) or standing.settings != wanted.settings(secrets):
         return found
     if now < standing.attempted - CLOCK_WENT_BACK or standing.again <= found.at:
         return found
     why = standing.waits or f"tried again after {times(standing.failures)}: {found.reason}"
     return Decision(standing.again, why, True)
+
+
+def _not_too_soon(found: Decision, profile: Profile | None, standing: Standing, now: float) -> Decision:
+    """Put off an order that would follow at once on one whose certificate is not in force any more."""
+    if not standing.issued or profile is None or fingerprints(profile) == standing.issued:
+        return found
+    earliest = standing.attempted + min(FIRST_RESPITE * 2.0 ** min(standing.lost, 10), LONGEST_RESPITE)
+    if earliest <= found.at or now < standing.attempted - CLOCK_WENT_BACK:
+        return found
+    return Decision(earliest, f"what was issued last did not stay in force: {found.reason}", True)
+
+
+def fingerprints(profile: Profile) -> tuple[str, ...]:
+    """Of everything that is served."""
+    return tuple(pair.leaf.fingerprint for pair in profile.pairs)
 
 
 def _wished_for(wanted: Wanted, profile: Profile | None, standing: Standing, now: float) -> Decision:
@@ -157,7 +177,7 @@ def _wished_for(wanted: Wanted, profile: Profile | None, standing: Standing, now
     if profile.origin in STANDS_IN:
         return Decision(now, "a self-signed certificate stands in")
     served = [pair.leaf for pair in profile.pairs]
-    if tuple(leaf.fingerprint for leaf in served) == standing.issued:
+    if fingerprints(profile) == standing.issued:
         if standing.wish != wanted.wish:
             return Decision(now, "its settings have changed since it was issued")
     elif (reason := _falls_short(wanted, served)) is not None:

@@ -32,6 +32,7 @@ from gatepost.certs.renewal import (
     Standing,
     Wanted,
     decide,
+    fingerprints,
     last_moment,
     place,
 )
@@ -51,6 +52,7 @@ SHORTEST = 1.0  # seconds between two runs
 COMMIT_TRIES = 5  # when somebody else commits at the same moment
 FIRST_PAUSE = 0.5  # doubles
 ASK_AGAIN = 3600.0  # seconds until an authority that could not be asked about windows is asked again
+WITHOUT_WINDOW = 86_400.0  # seconds until an authority without a window for a certificate is asked again
 READY_SHARE = 0.5  # of its life: an issued certificate that waited longer is ordered anew
 
 
@@ -240,10 +242,10 @@ class Renewals:
     async def _adopt(self) -> None:
         """What was put in force just before we were cut off is ours, and was not counted yet."""
         for row in self._rows()[1]:
-            if row.profile is None or _fingerprints(row.profile) == row.standing.issued:
+            if row.profile is None or fingerprints(row.profile) == row.standing.issued:
                 continue
             ready = await self._tools.vault.ready(row.wanted.name)
-            if ready is not None and _fingerprints(ready.profile) == _fingerprints(row.profile):
+            if ready is not None and fingerprints(ready.profile) == fingerprints(row.profile):
                 await self._succeeded(row, row.standing, ready)
 
     # --- what became of it -------------------------------------------------------------------
@@ -252,12 +254,15 @@ class Renewals:
         tools, name = self._tools, row.wanted.name
         now = tools.clock.now()
         leaves = [pair.leaf for pair in ready.profile.pairs]
+        before = fingerprints(row.profile) if row.profile is not None else ()
+        stayed = not standing.issued or before in (standing.issued, fingerprints(ready.profile))
         done = Standing(
             ready.wish,
-            _fingerprints(ready.profile),
+            fingerprints(ready.profile),
             attempted=standing.attempted,
             outcome="issued",
             remarks=ready.remarks,
+            lost=0 if stayed else standing.lost + 1,
         )
         tools.vault.put_standing(name, done)
         await tools.vault.put_ready(name, None)
@@ -338,16 +343,12 @@ class Renewals:
 
     def _learnt(self, row: Row, fingerprint: str, window: Window | None, now: float) -> None:
         vault, name = self._tools.vault, row.wanted.name
-        seen = SeenWindow(fingerprint, now + NOTHING_TO_DO)
+        seen = SeenWindow(fingerprint, now + WITHOUT_WINDOW)
         if window is not None:
             seen = SeenWindow(
                 fingerprint, now + window.retry_after, window.start, window.end, window.explanation
             )
         vault.put_standing(name, vault.standing(name).with_window(seen, row.standing.issued))
-
-
-def _fingerprints(profile: Profile) -> tuple[str, ...]:
-    return tuple(pair.leaf.fingerprint for pair in profile.pairs)
 
 
 def _to_be_asked(row: Row, now: float) -> list[tuple[str, bytes]]:
