@@ -43,6 +43,15 @@ def test_what_is_exported_opens_again(form: Form) -> None:
         load_pkcs12(made, GOOD + "x")
 
 
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("name", ["", "Grüße", "x" * 128, "a\r\nb"])
+def test_an_untidy_bundle_and_any_name_are_exported(form: Form, name: str) -> None:
+    behind = (*ISSUED.chain_der[1:], *ISSUED.chain_der)  # a certificate twice, and the leaf again
+    opened = load_pkcs12(export_pkcs12(ISSUED.key, ISSUED.chain_der[0], behind, GOOD, name, form), GOOD)
+    assert set(opened.others) == set(behind)
+    assert opened.friendly_name == name.replace("\r\n", "\\x0d\\x0a")
+
+
 def test_a_wrong_or_missing_pass_phrase_is_said() -> None:
     with pytest.raises(WrongPassphrase):
         load_pkcs12(LEGACY.read_bytes(), "wrong")

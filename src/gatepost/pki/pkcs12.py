@@ -189,7 +189,7 @@ def export_pkcs12(
     behind = [load_certificate(other) for other in intermediates]
     secret = passphrase.encode("utf-8")
     made = pkcs12.serialize_key_and_certificates(
-        friendly_name.encode("utf-8"), key, own, behind, builder.build(secret)
+        friendly_name.encode("utf-8") or None, key, own, behind, builder.build(secret)
     )
     if form is Form.PBMAC1:
         return with_pbmac1(made, secret, os.urandom(16), MODERN_ROUNDS)
