@@ -82,10 +82,13 @@ def test_a_mesh_of_cross_signs_is_bounded() -> None:
 def test_the_one_root_of_a_mesh_is_found_though_most_ways_are_not_walked() -> None:
     members = [TestAuthority(f"Mesh {n}", at=AT) for n in range(12)]
     crosses = [a.cross_sign(b) for a in members for b in members if a is not b]
+    beyond = TestAuthority("Beyond", at=AT)
+    crosses.append(beyond.cross_sign(members[-1]))
     issued = members[0].issue(NAMES)
-    for trusted in (members[0], members[-1]):
+    for trusted in (members[0], members[-1], beyond):
         found = diagnose([*issued.chain_der, *map(der, crosses)], Anchors.from_pem(trusted.root_pem), NOW)
         assert found.verifies
+        assert {note.code for note in found.findings if note.severity == "error"} <= {"too-long"}
 
 
 def test_hundreds_of_the_same_name_are_bounded_and_the_right_one_is_found() -> None:
@@ -96,6 +99,15 @@ def test_hundreds_of_the_same_name_are_bounded_and_the_right_one_is_found() -> N
     assert time.process_time() - started < 3
     assert {note.code for note in found.findings} == {"too-long", "unrelated"}
     assert found.bundle == (der(SUB.certificate),)
+
+
+def test_a_trusted_root_is_found_behind_dozens_of_its_cross_signs() -> None:
+    crosses = [TestAuthority(f"Stranger {n}", at=AT).cross_sign(ROOT) for n in range(60)]
+    chain = [*GOOD.chain_der, *map(der, crosses)]
+    found = diagnose(chain, ANCHORS, NOW)
+    assert found.verifies
+    assert {note.severity for note in found.findings} == {"warning", "info"}
+    assert len(found.bundle) == 2  # one cross-sign stays
 
 
 def test_of_many_findings_of_one_kind_some_are_told() -> None:

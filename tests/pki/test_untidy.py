@@ -194,6 +194,22 @@ def test_a_sent_cross_sign_stays_for_the_peers_that_need_it() -> None:
     assert only_new.verifies
 
 
+def test_of_several_cross_signs_one_stays_in_whatever_order() -> None:
+    crosses = [CROSS, *(TestAuthority(f"Root {n}", at=AT).cross_sign(ROOT) for n in range(4))]
+    kept = {look(GOOD, [*RIGHT, *der(*crosses[n:], *crosses[:n])]).bundle for n in range(5)}
+    assert len(kept) == 1
+    assert len(kept.pop()) == 3
+
+
+def test_a_cross_sign_that_would_make_the_chain_too_long_is_left_out() -> None:
+    for levels, stays in ((8, True), (9, False)):
+        issued = ROOT.descend(levels).issue(NAMES)
+        found = look(issued, [*issued.chain_der[1:], *der(CROSS)])
+        assert (found.bundle[-1:] == tuple(der(CROSS))) is stays
+        assert [code for code, _, _ in codes(found)] == ["cross-sign" if stays else "unrelated"]
+        assert found.verifies
+
+
 def test_a_cross_sign_that_has_ended_is_stale() -> None:
     ended = TestAuthority("Example Root", parent=OTHER, key=ROOT.key, start=AT - YEAR, end=AT - DAY)
     found = look(GOOD, [*RIGHT, *der(ended)], BOTH)

@@ -131,27 +131,25 @@ class Routes:
             return [Route((), self.leaf, self.leaf in self.anchors)]
         found: list[Route] = []
         paths = deque[Path]([(self.leaf,)])
+        last: Path = (self.leaf,)
         for _ in range(MAX_STEPS):
             if not paths or len(found) >= MAX_ROUTES:
                 break
-            ends, onward = self._step(paths.popleft())
+            last = paths.popleft()
+            ends, onward = self._step(last)
             found += ends
             paths += onward
-        return found[:MAX_ROUTES] or [Route(paths[-1][1:])]
+        return found[:MAX_ROUTES] or [Route(last[1:])]
 
     def _step(self, path: Path) -> tuple[list[Route], list[Path]]:
-        """From the last certificate of a path: the ways that end here, and the paths that go on."""
+        """From the last certificate of a path: the ways that end here, and the paths that go on; neither in a circle."""
         met = {identity(certificate) for certificate in path}
-        ends: list[Route] = []
-        onward: list[Path] = []
-        for issuer in self.issuers(path[-1]):
-            if self.is_root(issuer):
-                ends.append(Route(path[1:], issuer, issuer in self.anchors))
-            elif len(path) < MAX_LENGTH and identity(issuer) not in met:
-                onward.append((*path, issuer))
-        if not ends and not onward:
-            ends.append(Route(path[1:]))
-        return ends, onward
+        issuers = self.issuers(path[-1])
+        if not issuers:
+            return [Route(path[1:])], []
+        ends = [Route(path[1:], root, root in self.anchors) for root in issuers if self.is_root(root)]
+        others = (issuer for issuer in issuers if not self.is_root(issuer) and identity(issuer) not in met)
+        return ends, [(*path, issuer) for issuer in others if len(path) < MAX_LENGTH]
 
     def issuers(self, certificate: Certificate) -> list[Certificate]:
         """The known certificates whose key signed this one, those that end a way or are of use now first."""

@@ -145,7 +145,7 @@ def _beside(certificate: Certificate, current: Certificate, comparison: Comparis
         text = f"{subject} ({verb} {day(certificate.not_after)}) is older than the current one, until {day(current.not_after)}"
         return note(Code.STALE, "warning", text, subject)
     if current == comparison.route.root:
-        text = f"{subject} is a cross-sign of the chain's root that leads to no root"
+        text = f"the cross-sign of {subject} by {certificate.issuer} is of no use here"
         return note(Code.UNRELATED, "warning", text, subject)
     if identity(certificate) == identity(current):
         text = f"{subject} is there with two certificates for the same key, by {current.issuer} and {certificate.issuer}"
