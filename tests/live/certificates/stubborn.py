@@ -27,6 +27,7 @@ from gatepost.app.worker import Worker
 from gatepost.app.worker_main import run_worker
 from gatepost.control.ops import build
 from gatepost.net.tls import ServerContext
+from gatepost.pki.revocation import Crls
 from gatepost.relay.services import Runtime
 
 PROGRAM = (sys.executable, str(Path(__file__).resolve()))
@@ -41,12 +42,12 @@ class Stubborn:
         self.index = -1
         self.kept: Mapping[str, ServerContext] | None = None
 
-    def build(self, payload: Mapping[str, Any]) -> Runtime:
+    def build(self, payload: Mapping[str, Any], before: Crls) -> Runtime:
         flag = self.home / FLAG
         told = flag.read_text().strip() if flag.exists() else ""
         if told == "foreign":
-            return build_runtime(_with_foreign_certificates(payload))
-        runtime = build_runtime(payload)
+            return build_runtime(_with_foreign_certificates(payload), before)
+        runtime = build_runtime(payload, before)
         if self.kept is not None and told in ("all", str(self.index)):
             return replace(runtime, server_contexts=self.kept)
         self.kept = runtime.server_contexts

@@ -145,6 +145,7 @@ class Site:
             destinations=[{"domain": HOST, "tls": "required-verify"}],
         )
         made["bounce_profiles"][0] |= {"initial_retry": "1h", "max_retry": "1h", "max_age": "3d"}
+        made["delivery"] = {"timeouts": {"idle": "1s"}}
         made["certificate_authorities"] = authorities
         self.gateway.configure(made)
 
