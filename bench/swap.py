@@ -164,13 +164,13 @@ async def _no_announcement(places: Sequence[SocketAddress]) -> None:
 
 async def swap(client: Client, port: int, rate: float, seconds: float, made: list[Made]) -> Tally:
     tally = Tally()
-    load = asyncio.create_task(Load(port, tally).run(rate, seconds))
-    turn = 0
-    while not load.done():
-        turn += 1
-        await asyncio.to_thread(put, client, made[turn % len(made)])
-        tally.commits += len(made[0].files)
-    await load
+    async with asyncio.TaskGroup() as group:
+        load = group.create_task(Load(port, tally).run(rate, seconds))
+        turn = 0
+        while not load.done():
+            turn += 1
+            await asyncio.to_thread(put, client, made[turn % len(made)])
+            tally.commits += len(made[0].files)
     known = frozenset().union(*(one.leaves for one in made))
     tally.failures += ["a certificate that nobody made"] * len(tally.seen - known)
     return tally
