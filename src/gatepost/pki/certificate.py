@@ -21,7 +21,7 @@ from gatepost.core.tls import PeerCertificate
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.load import UNREADABLE, load_certificate, serial_number
 from gatepost.pki.names import PresentedNames, read_names
-from gatepost.pki.text import folded_name, name_text, printable
+from gatepost.pki.text import both_forms, folded_name, printable
 
 MAX_REMEMBERED = 8 * 1024  # octets of a certificate that is kept when it was read
 MAX_NAMES_KEPT = 50  # in a `PeerCertificate`; matching looks at all
@@ -122,15 +122,17 @@ def _remembered(der: bytes) -> Certificate:
 
 def _read(der: bytes) -> Certificate:
     parsed = load_certificate(der)
+    subject, subject_key = both_forms(parsed.subject)
+    issuer, issuer_key = both_forms(parsed.issuer)
     return Certificate(
         der,
         parsed,
         parsed.extensions,
         read_names(parsed),
-        name_text(parsed.subject),
-        name_text(parsed.issuer),
-        folded_name(parsed.subject),
-        folded_name(parsed.issuer),
+        subject,
+        issuer,
+        subject_key,
+        issuer_key,
         parsed.not_valid_before_utc.timestamp(),
         parsed.not_valid_after_utc.timestamp(),
         serial_number(parsed),

@@ -32,7 +32,7 @@ def _escape(char: str) -> str:
 
 def name_text(name: x509.Name) -> str:
     """A distinguished name as `CN=mx.example,O=Example` (RFC 4514), or `(empty)`."""
-    return printable(name.rfc4514_string()) or "(empty)"
+    return both_forms(name)[0]
 
 
 def folded_name(name: x509.Name) -> str:
@@ -40,4 +40,10 @@ def folded_name(name: x509.Name) -> str:
 
     It may be equal for more; the signature decides.
     """
-    return " ".join(name.rfc4514_string().casefold().split())
+    return both_forms(name)[1]
+
+
+def both_forms(name: x509.Name) -> tuple[str, str]:
+    """`name_text` and `folded_name` in one."""
+    text = name.rfc4514_string()
+    return printable(text) or "(empty)", " ".join(text.casefold().split())
