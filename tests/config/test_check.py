@@ -95,8 +95,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
         "interfaces[0].ssh",
         "listeners[0].policies[0].verify_client_certificate",
         "mail_flow_policies[0].verify_client_certificate",
-        "destination_controls.default.mta_sts",
-        "destination_controls.destinations[0].mta_sts",
         "tls_settings.web",
     ]
 

@@ -26,7 +26,6 @@ def test_the_contract_has_warnings_only() -> None:
     assert [problem.line() for problem in examination.warnings] == [
         "interfaces[0].https: stored, not yet enforced",
         "interfaces[0].ssh: stored, not yet enforced",
-        "destination_controls.default.mta_sts: stored, not yet enforced",
         "tls_settings.web: stored, not yet enforced",
     ]
     assert examination.require() == load_yaml(CONTRACT)

@@ -26,7 +26,7 @@ from typing import Any
 
 from tests.fakes.ca import Issued, TestAuthority
 from tests.fakes.log_book import LogBook
-from tests.fakes.resolver import FakeResolver
+from tests.fakes.resolver import FakePolicies, FakeResolver
 from tests.fakes.smtp_client import Client
 from tests.fakes.time_travel import FakeClock
 
@@ -118,6 +118,7 @@ class Gateway:
         self.clock = clock
         self.log = log
         self.resolver = FakeResolver()
+        self.policies = FakePolicies()
         self.sessions: set[Session] = set()
         self.bugs: list[BaseException] = []
         self.crls: tuple[bytes, ...] = ()  # taken up by the next commit
@@ -151,6 +152,7 @@ class Gateway:
             resolver=self.resolver,  # type: ignore[arg-type]
             reactor=self._reactor,
             judge=Judge(),
+            sts=self.policies,  # type: ignore[arg-type]
             runtime=self._compile(),
             on_bug=self._bug,
             rng=random.Random(7),

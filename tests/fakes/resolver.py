@@ -11,6 +11,17 @@ from collections.abc import Iterable
 from gatepost.core.address import IPAddress
 from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, HostName, Mx, NoName, PtrAnswer, Undetermined
+from gatepost.wire.mta_sts import StsPolicy
+
+
+class FakePolicies:
+    """MTA-STS policies by domain, as `relay.sts.StsPolicies` gives them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, StsPolicy] = {}
+
+    async def of(self, domain: str) -> StsPolicy | None:
+        return self.known.get(domain)
 
 
 class FakeResolver:
@@ -20,6 +31,7 @@ class FakeResolver:
         self._mx: dict[str, tuple[Mx, ...]] = {}
         self._addresses: dict[str, tuple[IPAddress, ...]] = {}
         self._names: dict[IPAddress, PtrAnswer] = {}
+        self.texts: dict[str, tuple[str, ...]] = {}
         self.tlsa_answers: dict[str, TlsaAnswer] = {}
         self.failing: set[str] = set()
         self.secure: set[str] = set()
@@ -41,6 +53,9 @@ class FakeResolver:
 
     async def addresses(self, host: str) -> DnsAnswer[IPAddress]:
         return self._answer("A", host, self._addresses.get(host, ()))
+
+    async def txt(self, name: str) -> DnsAnswer[str]:
+        return self._answer("TXT", name, self.texts.get(name, ()))
 
     async def tlsa(self, host: str, port: int) -> TlsaAnswer:
         self.asked.append(("TLSA", f"_{port}._tcp.{host}"))

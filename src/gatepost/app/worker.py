@@ -37,10 +37,13 @@ from gatepost.relay.own_mail import OwnMail
 from gatepost.relay.proof import ProofRequests, serve_proof
 from gatepost.relay.queue import QueueRequests
 from gatepost.relay.services import Ids, Runtime, Services
+from gatepost.relay.sts import StsPolicies
+from gatepost.relay.sts_fetch import PolicyFetcher
 from gatepost.relay.tasks import Tasks
 from gatepost.store.home import Home
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import ExportPoint, Spool, SpoolSettings
+from gatepost.store.sts_cache import StsCache
 from gatepost.track.journal import LoopScheduler, WorkerJournal
 from gatepost.track.json_log import JsonLogFormat, JsonLogSink, not_yet_logged
 from gatepost.track.log_files import LogFile
@@ -107,6 +110,7 @@ class Worker:
             resolver=self._make_resolver(runtime),
             reactor=self._reactor,
             judge=Judge(),
+            sts=self._make_sts(),
             runtime=runtime,
             on_bug=self._bug,
         )
@@ -156,6 +160,20 @@ class Worker:
             trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), self._dns_judged)
             trust.start()
         return Resolver(self._loop, client, hosts=read_hosts(), trust=trust)
+
+    def _make_sts(self) -> StsPolicies:
+        fetcher = PolicyFetcher(
+            lambda: self._services.resolver,
+            lambda: self._services.runtime.anchors,
+            lambda: self._services.runtime.document.dns.allow_private_mx,
+        )
+
+        def note(text: str) -> None:
+            self._journal.emit(Warned(self._clock.now(), text))
+
+        return StsPolicies(
+            lambda: self._services.resolver, fetcher, StsCache(self._home.sts_policies), self._clock, note
+        )
 
     def _dns_judged(self, verdicts: Sequence[Validation]) -> None:
         """Say which name servers are believed about DNSSEC, once for the gateway; nothing known before counts any more."""

@@ -9,21 +9,20 @@ applied. What is checked and stored but has no effect yet is warned about as `st
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 
 from gatepost.config.check_access import access_findings
 from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_delivery import delivery_findings
-from gatepost.config.check_dns import dns_findings
+from gatepost.config.check_dns import dns_findings, tlsa_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.links import LINKS
 from gatepost.config.model import Document, Protocol
 from gatepost.core.errors import Problem
-from gatepost.core.tls import TlsLevel
 
 NOT_ENFORCED = "stored, not yet enforced"
 
@@ -51,6 +50,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         access_findings(document),
         delivery_findings(document, certificates, today),
         dns_findings(document),
+        tlsa_findings(document),
         link_findings(document, certificates),
         _other_names(document),
         _old_protocols(document),
@@ -181,21 +181,8 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
     for index, policy in enumerate(document.mail_flow_policies):
         if policy.verify_client_certificate:
             yield "mail_flow_policies", index, "verify_client_certificate"
-    yield from _waiting_destinations(document)
     if "web" in document.tls_settings.model_fields_set:
         yield "tls_settings", "web"
     for link in LINKS:
         if getattr(document, link).certificate is not None:
             yield link, "certificate"
-
-
-def _waiting_destinations(document: Document) -> Iterator[Loc]:
-    """MTA-STS. An entry with `tls: none` does not use it, so nothing is missing there (R23)."""
-    controls = document.destination_controls
-    entries: Iterable[tuple[Loc, TlsLevel | None, bool | None]] = (
-        (("default",), controls.default.tls, controls.default.mta_sts),
-        *((("destinations", i), d.tls, d.mta_sts) for i, d in enumerate(controls.destinations)),
-    )
-    for loc, level, mta_sts in entries:
-        if level is not TlsLevel.NONE and mta_sts:
-            yield "destination_controls", *loc, "mta_sts"

@@ -91,6 +91,19 @@ class DanePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StsPlan:
+    """What the MTA-STS policy of the next-hop domain asks of a connection to one of its hosts (RFC 8461 §5).
+
+    `enforced` False is testing: the judgement is told, and nothing depends on it. `listed` says that the policy names the host.
+    """
+
+    domain: str
+    host: ReferenceName
+    enforced: bool
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TlsPlan:
     """What one delivery connection must be like, and which rule asked for it.
 
@@ -112,17 +125,28 @@ class TlsPlan:
     alert_on_failure: bool = False
     skip_starttls: bool = False
     dane: DanePlan | None = None
+    sts: StsPlan | None = None
     forbidden: str = ""
 
     @property
     def mandatory(self) -> bool:
         """Nothing passes without TLS: the level says so, or what the recipient published."""
-        return self.level.mandatory or self.dane is not None
+        return self.level.mandatory or self.dane is not None or self.sts_enforced
+
+    @property
+    def sts_enforced(self) -> bool:
+        """An MTA-STS policy is enforced, and no usable TLSA records stand in its place."""
+        return self.sts is not None and self.sts.enforced
+
+    @property
+    def judges_chain(self) -> bool:
+        """The chain is judged by the authorities' lists."""
+        return self.level.verifies or self.sts is not None
 
     @property
     def speaks_of_trust(self) -> bool:
         """The log tells whether the certificate was verified."""
-        return self.level.verifies or (self.dane is not None and bool(self.dane.records))
+        return self.level.verifies or self.sts_enforced or (self.dane is not None and bool(self.dane.records))
 
 
 class TlsStage(StrEnum):
@@ -180,6 +204,7 @@ class TlsFacts:
     names_tried: tuple[ReferenceName, ...] = ()
     dane_match: str = ""  # the record that matched: `DANE-EE 3 1 1`
     dane_problem: str = ""  # why none of the records matched
+    sts_match: bool = False  # the certificate carries the MX host's name, as MTA-STS wants it
 
 
 class TlsVerdict(StrEnum):
@@ -199,6 +224,7 @@ class TlsOutcome:
     plan: TlsPlan
     facts: TlsFacts
     reason: str = ""
+    note: str = ""  # what a policy in testing would have refused
 
     @property
     def may_pass(self) -> bool:

@@ -91,6 +91,10 @@ class Resolver:
         )
         return _combined(v4, v6)
 
+    async def txt(self, name: str) -> DnsAnswer[str]:
+        """The TXT records of a name, each with its strings joined; octets that are no ASCII become `\\x…`."""
+        return await self._answer(name, dns.rdatatype.TXT, _text_record)
+
     async def tlsa(self, host: str, port: int) -> TlsaAnswer:
         """The TLSA records of a service, asked for only where the host itself is signed (RFC 7672 §2.2.2, D1 to D4)."""
         if self._trust is None or not self._trust.validating:
@@ -296,6 +300,10 @@ def _text_of(name: dns.name.Name) -> str:
 
 def _mx_of(record: Any) -> Mx:
     return Mx(record.preference, _text_of(record.exchange))
+
+
+def _text_record(record: Any) -> str:
+    return b"".join(record.strings).decode("ascii", "backslashreplace")
 
 
 _UNREADABLE: Any = Tlsa(-1, -1, -1, b"")  # only TLSA records may be unreadable: there, but of no use (D9)

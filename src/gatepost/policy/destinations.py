@@ -38,6 +38,12 @@ class DestinationRule:
     bounce_profile: str = "Default"
     preferred_clear_after: int | None = None
     dane: Dane = Dane.NONE
+    mta_sts: bool = False
+
+    @property
+    def asks_sts(self) -> bool:
+        """The MTA-STS policy of the next-hop domain is heeded."""
+        return self.mta_sts and self.level.tries
 
     @property
     def asks_dane(self) -> bool:
@@ -69,6 +75,11 @@ class DestinationTable:
             key = "." + normalise_domain(text[1:]) if partial else normalise_domain(text)
             # The first entry for a domain counts; `config check` tells of a second one.
             self._entries.setdefault(key, entry)
+
+    @property
+    def asks_sts(self) -> bool:
+        """Some destination may want MTA-STS policies."""
+        return self.default.asks_sts or any(entry.rule.asks_sts for entry in self._entries.values())
 
     @property
     def asks_dane(self) -> bool:

@@ -43,6 +43,7 @@ def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path:
         bounce_profile=value("bounce_profile"),
         preferred_clear_after=clear_after if isinstance(clear_after, int) else None,
         dane=value("dane"),
+        mta_sts=value("mta_sts"),
     )
 
 

@@ -13,19 +13,21 @@ The table is requirements D, R23 to R27h. Where it is silent:
 - Reference names carry their source (architecture 4, Names). They are tried in the order of trust, so
   that a match is put down to unsigned DNS only when no better name matches.
 - What the recipient published binds at every level but None: TLSA records (RFC 7672, `dane`) make TLS mandatory, and a certificate
-  that matches none of them is refused; where they could not be looked up the host is not used. Only a match on a signed way
+  that matches none of them is refused, and an enforced MTA-STS policy (RFC 8461, `mta_sts`) makes TLS and a certificate for the
+  host's name mandatory; where they could not be looked up the host is not used. Only a match on a signed way
   verifies the domain; a match for a host that unsigned DNS named counts for nothing beyond the host (D8).
 - An address written as the next hop brings the recipient domain and its own IP, no name from DNS.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from gatepost.core.tls import (
     NameSource,
     ReferenceName,
+    StsPlan,
     TlsFacts,
     TlsLevel,
     TlsOutcome,
@@ -36,6 +38,8 @@ from gatepost.core.tls import (
 from gatepost.core.tlsa import TlsaAnswer
 from gatepost.policy.dane import plan_dane
 from gatepost.policy.destinations import DestinationEntry, DestinationRule, DestinationTable
+from gatepost.policy.mta_sts import plan_sts, sts_problem
+from gatepost.wire.mta_sts import StsPolicy
 
 __all__ = [
     "LEVELS_BY_STRICTNESS",
@@ -99,21 +103,24 @@ def plan_tls(
     certificate: str = "",
     broken_attempts: int = 0,
     tlsa: TlsaAnswer | None = None,
+    sts: tuple[str, StsPolicy] | None = None,
 ) -> TlsPlan:
     """The plan for one connection.
 
     `clear_allowed` is False once a handshake failed behind the 220 in this attempt; `alert` is the global
     switch of R30; `certificate` the outbound client profile; `broken_attempts` counts the earlier attempts of
-    this message that ended with a broken handshake; `tlsa` what DNS says of the host's TLSA records, where the rule asks.
+    this message that ended with a broken handshake; `tlsa` what DNS says of the host's TLSA records, where the rule asks; `sts` the
+    MTA-STS policy of the next hop with the domain that it belongs to.
     """
     level = rule.level
+    route_proven = bool(hop.route_host and not hop.mx_host)
     dane, forbidden = plan_dane(
-        rule,
-        tlsa,
-        (hop.domain, hop.route_host, hop.mx_host),
-        domain_proven=hop.mx_signed or bool(hop.route_host and not hop.mx_host),
+        rule, tlsa, (hop.domain, hop.route_host, hop.mx_host), domain_proven=hop.mx_signed or route_proven
     )
-    optional = level.tries and not level.mandatory and dane is None
+    policy_of, policy = sts or ("", None)
+    sts_plan, unlisted = plan_sts(rule, policy, policy_of, hop.mx_host, dane)
+    published = dane is not None or (sts_plan is not None and sts_plan.enforced)
+    optional = level.tries and not level.mandatory and not published
     skip = (
         optional and rule.preferred_clear_after is not None and broken_attempts >= rule.preferred_clear_after
     )
@@ -121,15 +128,24 @@ def plan_tls(
         level=level,
         domain=hop.domain,
         rule=rule.path,
-        names=reference_names(rule, hop) if level.verifies else (),
+        names=_names(rule, hop, sts_plan) if level.verifies else (),
         sni=(dane.base if dane is not None else _sni(hop)) if level.tries else "",
         clear_allowed=level is TlsLevel.NONE or skip or (optional and clear_allowed),
         certificate=certificate if level.tries and rule.client_certificate else "",
-        alert_on_failure=alert and (level.mandatory or dane is not None),
+        alert_on_failure=alert and (level.mandatory or published),
         skip_starttls=skip,
         dane=dane,
-        forbidden=forbidden,
+        sts=sts_plan,
+        forbidden=forbidden or unlisted,
     )
+
+
+def _names(rule: DestinationRule, hop: HopNames, sts: StsPlan | None) -> tuple[ReferenceName, ...]:
+    """The reference names of a level that verifies; a host that an enforced policy names is believed for it."""
+    names = reference_names(rule, hop)
+    if sts is None or not sts.enforced or not sts.listed:
+        return names
+    return (sts.host, *(name for name in names if (name.name, name.is_address) != (sts.host.name, False)))
 
 
 def reference_names(rule: DestinationRule, hop: HopNames) -> tuple[ReferenceName, ...]:
@@ -194,11 +210,23 @@ def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
 
 
 def _judge_established(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
+    outcome = _judge_certificate(plan, facts)
+    if plan.sts is None or plan.sts.enforced or not (problem := sts_problem(plan.sts, facts)):
+        return outcome
+    return replace(outcome, note=f"MTA-STS of {plan.sts.domain}, in testing, would refuse: {problem}")
+
+
+def _judge_certificate(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     if plan.dane is not None and plan.dane.records:
         if not facts.dane_match:
             problem = facts.dane_problem or NOT_JUDGED
             return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {problem}")
         if plan.dane.domain_proven:
+            return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
+    if plan.sts is not None and plan.sts.enforced:
+        if problem := sts_problem(plan.sts, facts):
+            return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: MTA-STS: {problem}")
+        if not plan.level.verifies:
             return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
     if not plan.level.verifies:
         reason = f"verified {_verification(plan, facts)}" if plan.speaks_of_trust else ""
@@ -262,6 +290,8 @@ def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
         if not plan.level.verifies:
             # The host is who DNS says, but nobody vouches that the domain's mail belongs there (D8).
             return f"no: {facts.dane_match} of {plan.dane.base}, a name from unsigned DNS"
+    if plan.sts is not None and plan.sts.enforced and not plan.level.verifies:
+        return f"yes: {plan.sts.host.name} (MTA-STS)"
     problem, _ = _verification_problem(plan, facts)
     if problem or facts.match is None:
         return f"no: {problem}"

@@ -84,6 +84,8 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "dane": plan.dane and [record.text() for record in plan.dane.records],
         "dane_base": plan.dane and plan.dane.base,
         "dane_match": facts.dane_match,
+        "sts": plan.sts and ("enforce" if plan.sts.enforced else "testing"),
+        "note": outcome.note,
         "matched": match and match.reference.name,
         "matched_presented": match and match.presented,
         "name_source": match and match.reference.source.value,

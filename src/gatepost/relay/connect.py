@@ -280,6 +280,8 @@ class Opener:
             self._services.counters.tls_out += 1
             domain = plan.domain if plan.speaks_of_trust else ""
             verification = verification_text(outcome)
+            if outcome.note:
+                emit(Warned(now, f"DCID {self._dcid} {outcome.note}"))
             emit(
                 OutboundTlsEstablished(
                     now, self._dcid, facts.protocol, facts.cipher, domain, verification, record

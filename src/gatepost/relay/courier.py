@@ -241,13 +241,18 @@ class _Courier:
         finally:
             self._settling = False
 
-    async def _on_hand(self, due: Due, *, clear_allowed: bool = True) -> Outcome | None:
-        """Try the connection that is open; None when there is none that fits, or it was dead."""
+    async def _on_hand(
+        self, due: Due, hop: Hop | None = None, *, clear_allowed: bool = True
+    ) -> Outcome | None:
+        """Try the connection that is open; None when there is none that fits, or it was dead.
+
+        `hop` is what led to a connection that another destination left; without it the connection is this destination's own.
+        """
         connection = self._connection
         if connection is None:
             return None
         broken = _broken_attempts(due)
-        if not connection.fits(due, self._destination, broken, clear_allowed=clear_allowed):
+        if not connection.fits(due, self._destination, hop, broken, clear_allowed=clear_allowed):
             await self._part()
             return None
         try:
@@ -285,7 +290,7 @@ class _Courier:
         self._connection = self._couriers.borrow(
             opener.key(clear_allowed=clear_allowed, broken_attempts=broken)
         )
-        outcome = await self._on_hand(due, clear_allowed=clear_allowed)
+        outcome = await self._on_hand(due, hop, clear_allowed=clear_allowed)
         if outcome is not None:
             return outcome
         self._connection = await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)
@@ -295,9 +300,7 @@ class _Courier:
         destination, now = self._destination, self._services.clock.monotonic()
         if destination.hops is not None and destination.hops_of is runtime and now < destination.hops_until:
             return destination.hops
-        destination.hops = await resolve(
-            self._services, runtime, destination.domain, dane=self._rule().asks_dane
-        )
+        destination.hops = await resolve(self._services, runtime, destination.domain, self._rule())
         destination.hops_of = runtime
         destination.hops_until = now + ROUTE_AGE
         return destination.hops

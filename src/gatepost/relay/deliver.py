@@ -171,9 +171,15 @@ class Connection:
         )
 
     def fits(
-        self, due: Due, destination: Destination, broken_attempts: int, *, clear_allowed: bool = True
+        self,
+        due: Due,
+        destination: Destination,
+        hop: Hop | None,
+        broken_attempts: int,
+        *,
+        clear_allowed: bool = True,
     ) -> bool:
-        """Whether this connection may carry another message of this destination, judged anew.
+        """Whether this connection may carry another message, judged anew; `hop` is how its destination leads here.
 
         A commit drains the connection: the route that led here, the level or the authorities may be others now.
         """
@@ -183,10 +189,7 @@ class Connection:
         if clear_allowed and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
-        names, tlsa = self.hop.names, self.hop.tlsa
-        if rule.asks_dane and tlsa is None and not names.literal:
-            return False  # nobody asked for TLSA records when this connection was made
-        hop = Hop(self.hop.address, self.hop.port, type(names)(due.domain, *_origin(names)), tlsa)
+        hop = hop or self.hop
         plan = plan_for(runtime, rule, hop, clear_allowed=clear_allowed, broken_attempts=broken_attempts)
         outcome = judge_tls(plan, self.outcome.facts)
         if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
@@ -360,18 +363,6 @@ class Connection:
             self.dcid = 0
 
 
-def _origin(names: Any) -> tuple[Any, ...]:
-    return (
-        names.route_host,
-        names.mx_host,
-        names.mx_secure,
-        names.mx_signed,
-        names.ptr_host,
-        names.address,
-        names.literal,
-    )
-
-
 def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
     """What two messages must have in common to share a connection (architecture 4, Reuse)."""
     return (
@@ -383,7 +374,8 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
         plan.certificate,
         plan.names,
         plan.dane,
-        (runtime.anchors.version, runtime.crls.version) if plan.level.verifies else "",
+        plan.sts,
+        (runtime.anchors.version, runtime.crls.version) if plan.judges_chain else "",
     )
 
 

@@ -23,9 +23,10 @@ from gatepost.policy.mx import (
     order_hosts,
 )
 from gatepost.policy.route import FixedHosts, Reject, RouteHost, UseAddress, UseDns
-from gatepost.policy.tls_out import HopNames
+from gatepost.policy.tls_out import DestinationRule, HopNames
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.services import Runtime, Services
+from gatepost.wire.mta_sts import StsPolicy
 
 MAX_HOPS = 20  # addresses tried for one destination in one attempt
 SMTP_PORT = 25
@@ -45,6 +46,7 @@ class Hop:
     port: int
     names: HopNames
     tlsa: TlsaAnswer | None = None  # None: not asked for, or the hop is an address
+    sts: tuple[str, StsPolicy] | None = None  # the MTA-STS policy that counts here, with its domain
 
     @property
     def host(self) -> str:
@@ -67,13 +69,26 @@ def _unresolved(stage: Stage, text: str, *, permanent: bool) -> Unresolved:
     return Unresolved(Failure(stage, permanent, (text,)))
 
 
-async def resolve(services: Services, runtime: Runtime, domain: str, *, dane: bool = False) -> list[Hop]:
+async def resolve(services: Services, runtime: Runtime, domain: str, rule: DestinationRule) -> list[Hop]:
     """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved.
 
-    With `dane` each host's TLSA records are looked up too.
+    Where the rule asks for it, with the TLSA records of each host and the MTA-STS policy of the domain whose MX records led there.
     """
     hops = await _resolve(services, runtime, domain)
-    return await _with_tlsa(services, hops) if dane else hops
+    if rule.asks_dane:
+        hops = await _with_tlsa(services, hops)
+    return await _with_sts(services, hops) if rule.asks_sts else hops
+
+
+async def _with_sts(services: Services, hops: list[Hop]) -> list[Hop]:
+    """The policy belongs to the name whose MX records were asked; a host that the operator wrote has none (architecture 4)."""
+    domains = {hop: hop.names.route_host or hop.names.domain for hop in hops if hop.names.mx_host}
+    policies = {domain: await services.sts.of(domain) for domain in dict.fromkeys(domains.values())}
+    found = [(hop, domains.get(hop, "")) for hop in hops]
+    return [
+        replace(hop, sts=(domain, policy)) if (policy := policies.get(domain)) is not None else hop
+        for hop, domain in found
+    ]
 
 
 async def _with_tlsa(services: Services, hops: list[Hop]) -> list[Hop]:

@@ -25,6 +25,7 @@ def plan_for(
         rule,
         hop.names,
         tlsa=hop.tlsa,
+        sts=hop.sts,
         clear_allowed=clear_allowed,
         alert=runtime.document.destination_controls.global_.alert_on_required_tls_failure,
         certificate=runtime.client_certificate,
@@ -43,7 +44,7 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
         "chain": chain,
         **_by_dane(plan, session, services.clock.now()),
     }
-    if not plan.level.verifies:
+    if not plan.judges_chain:
         return TlsFacts(**common)  # type: ignore[arg-type]
     verdict = services.judge.judge_chain(
         session.peer_chain, runtime.anchors, services.clock.now(), Purpose.SERVER, runtime.crls
@@ -51,6 +52,7 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
     finding = verdict.worst
     warning = next((found.text for found in verdict.findings if found.code is Code.CRL_STALE), "")
     match = match_names(session.peer_chain[0], plan.names) if session.peer_chain else None
+    listed = match_names(session.peer_chain[0], [plan.sts.host]) if plan.sts and session.peer_chain else None
     return TlsFacts(
         **common,  # type: ignore[arg-type]
         chain_judged=True,
@@ -61,6 +63,8 @@ def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session
         chain_warning=warning if finding is None else "",
         match=match,
         names_tried=plan.names,
+        sts_match=listed is not None
+        and listed.presented.startswith("DNS:"),  # no common name (RFC 8461 §4.2)
     )
 
 

@@ -31,6 +31,7 @@ from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import Admission, ListenerRules, Rules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
+from gatepost.relay.sts import StsPolicies
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import Spool
 
@@ -130,6 +131,7 @@ class Services:
     resolver: Resolver
     reactor: Reactor
     judge: Judge
+    sts: StsPolicies
     runtime: Runtime
     on_bug: Callable[[str, BaseException], str]
     counters: Counters = field(default_factory=Counters)

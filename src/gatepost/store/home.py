@@ -118,6 +118,11 @@ class Home:
         return self.root / "spool"
 
     @property
+    def sts_policies(self) -> Path:
+        """Fetched MTA-STS policies; may be removed at any time."""
+        return self.root / "cache" / "mta-sts"
+
+    @property
     def config_db(self) -> Path:
         return self.root / "config.db"
 
