@@ -355,8 +355,7 @@ def _negative(certificate: x509.Certificate, key: PrivateKey) -> x509.Certificat
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("a negative serial number needs an authority with an EC key")
     number = certificate.serial_number.to_bytes(certificate.serial_number.bit_length() // 8 + 1, "big")
-    negative = bytes((number[0] | 0x80,)) + number[1:]
-    body = certificate.tbs_certificate_bytes.replace(number, negative, 1)
+    body = certificate.tbs_certificate_bytes.replace(number, b"\x80" + number[1:], 1)
     return _assembled(certificate, body, key.sign(body, ec.ECDSA(hashes.SHA256())))
 
 
