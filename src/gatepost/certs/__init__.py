@@ -3,7 +3,11 @@
     usage        which part of the configuration uses which profile
     making       a new profile: self-signed, or imported from PEM, DER, PKCS#7 or PKCS#12
     findings     what is to be said of a profile: expired, self-signed, missing intermediate …
-    inventory    profiles in and out of the store, and the entry that lists and pages show
+    chains       the right bundle for a stored profile, from what all profiles know
+    host_names   the names that a certificate should carry (R3)
+    inventory    profiles in and out of the store, and the entry that a list shows; pages  one profile's own page
+    renewal      when an automatic certificate is ordered, and why; renewing  that it is, and what became of it
+    ordering     account and order at an authority (acme); acme_vault  what is kept of it; order_challenges  ports and records
     authorities  the system's list of roots and the custom one (R11)
     times        how the JSON writes a moment
 

@@ -4,7 +4,10 @@
     registry        what an operation is; arguments as they come in from a face
     draft           candidate, merge, check, commit: how every change becomes a version (architecture 7)
     versions        config.show, config.history; configuration  all other config.*
-    certificates    cert.*          authorities   ca.*
+    certificates    cert.*, what looks and exports; certificate_making, certificate_changes  what changes; certificate_walk  why not
+    profiles        what they share; consequences  what a commit means for certificates
+    authorities     ca.*
+    acme            acme.*; acme_parts  what every commit asks of it; acme_rehearsal  a dry run
     queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
     exchange        certificates, authorities and users inside an exported file
