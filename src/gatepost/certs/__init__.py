@@ -1,7 +1,8 @@
 """Certificates' lives: profiles over the store, made, imported, listed and judged for people.
 
     usage        which part of the configuration uses which profile
-    making       a new profile: self-signed, or imported from PEM, DER, PKCS#7 or PKCS#12
+    making       a new profile: self-signed, or imported from PEM, DER, PKCS#7 or PKCS#12; an authority's answer, read
+    lifecycle    a profile signed, given other intermediates, a second certificate; by_hand  renewed without automation
     findings     what is to be said of a profile: expired, self-signed, missing intermediate …
     chains       the right bundle for a stored profile, from what all profiles know
     host_names   the names that a certificate should carry (R3)

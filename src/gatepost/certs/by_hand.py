@@ -149,6 +149,6 @@ def _made_anew(profile: Profile, pair: Pair, planned: Plan, key: PrivateKey, now
     made = self_signed_again(pair.certificate, planned.days, key, now)
     origin = Origin.DEMO if pair.origin is Origin.DEMO else Origin.SELF_SIGNED
     changed = with_pair(profile, Pair(made.certificate, (), key_pem(key), origin, now), second=planned.beside)
-    if planned.beside or profile.next_key:
-        return changed  # the request there is another's
+    if profile.next_key:
+        return changed  # the request there is open, with a key of its own
     return replace(changed, csr=request_again(made.certificate, key))

@@ -5,6 +5,7 @@ Gaps are filled from the intermediates of all other profiles and from the custom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from gatepost.certs.authorities import custom_roots
@@ -15,6 +16,7 @@ from gatepost.pki.anchors import Anchors
 from gatepost.pki.doctor import Pool, diagnose
 from gatepost.pki.errors import PkiError
 from gatepost.pki.profile import Profile
+from gatepost.pki.troubleshooting import Step, troubleshoot
 from gatepost.store.config_store import ConfigStore, Content
 
 _MENDED_BY_A_BUNDLE = frozenset(
@@ -69,6 +71,13 @@ class ChainDoctor:
             diagnose(pair.chain, self._anchors, self._now, known=self._known).bundle for pair in profile.pairs
         ]
         return with_bundles(profile, bundles)
+
+    def walk(self, profile: Profile, host: str, mx: Sequence[str]) -> tuple[tuple[Step, ...], ...]:
+        """Why each served certificate does not verify, step by step (R37)."""
+        return tuple(
+            troubleshoot(pair.served, self._anchors, self._now, host=host, mx=mx, known=self._known)
+            for pair in profile.pairs
+        )
 
     @cached_property
     def _known(self) -> Pool:

@@ -16,6 +16,9 @@ from gatepost.pki.profile import Pair, Profile
 from gatepost.pki.selfsigned import read_request
 from gatepost.store.config_store import StoredProfile
 
+LEVEL = "machine"
+"""Where a certificate lives (R12): this machine's own store. A machine that leaves it behind loses it; export it before."""
+
 
 def page(entry: Entry, stored: StoredProfile) -> dict[str, Any]:
     """The JSON form of one profile's page: what a list has, and certificates, keys and request in full."""
@@ -27,6 +30,7 @@ def page(entry: Entry, stored: StoredProfile) -> dict[str, Any]:
         "revision": facts.revision,
         "created": iso_time(facts.created),
         "private_key": facts.has_key,
+        "level": LEVEL,
     }
     try:
         profile = Profile.from_document(stored.record)

@@ -366,3 +366,27 @@ def test_without_an_authority_it_is_renewed_by_hand(bench: Bench) -> None:
     bench.apply(CONTRACT_LIKE + ACME.replace("https://acme.example/directory", "''"))
     assert bench.call("cert.renewal", name="auto")["step"] == "self-signed"
     assert not bench.call("cert.show", name="auto")["automatic"]
+
+
+# --- why not ----------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_walked_through_from_the_names_to_the_root(bench: Bench) -> None:
+    """R37."""
+    bench.call("ca.import", file=b64(ROOT.root_pem))
+    put(bench, CA.issue(["other.example.net"]).sending(leaf_only=True))
+    assign(bench)
+    found = bench.call("cert.walk", name="gw", offline=True)
+    (walk,) = found["walks"]
+    outcomes = {step["question"]: step["outcome"] for step in walk["steps"]}
+    assert outcomes["self-signed"] == "passed"
+    assert outcomes["interface-host-name"] == "failed"
+    assert outcomes["intermediates-missing"] == "failed"
+    assert [row["interface_host"] for row in found["name_check"]["listeners"]] == ["mx.example.net"]
+
+
+def test_a_self_signed_certificate_is_expected_to_fail_and_that_is_the_whole_answer(bench: Bench) -> None:
+    found = bench.call("cert.walk", name="Demo", offline=True)
+    assert [step["outcome"] for walk in found["walks"] for step in walk["steps"]] == ["expected"]
+    with pytest.raises(OperatorError, match="no certificate named x"):
+        bench.call("cert.walk", name="x")

@@ -98,7 +98,7 @@ def _next(name: str, planned: Plan) -> str:
     if planned.step is Step.ANEW:
         return (
             "It is self-signed: TLS works, but a sender that requires verification will refuse it. "
-            f"To have it signed by an authority: gatepost cert csr {name}"
+            f"To have it signed by an authority: gatepost cert csr {name}, then gatepost cert install {name} FILE"
         )
     until = " Until then the certificate that is there is served."
     if planned.step is Step.SAME_REQUEST:

@@ -41,7 +41,10 @@ def renew(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Renew a certificate: a self-signed one anew, an automatic one by its authority, any other by a new request."""
+    """Renew a certificate.
+
+    A self-signed one is made anew, an automatic one is ordered from its authority, any other gets a new signing request.
+    """
     client = Client(home)
     wish: dict[str, Any] = {
         "name": name, "new_key": new_key, "key": key, "days": days, "beside": beside,
@@ -104,7 +107,7 @@ def restore(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Bring back the certificate and the key that NAME had in a version."""
+    """Bring an earlier certificate and its key back."""
     client = Client(home)
     answer = client.call("cert.restore", name=name, version=version, comment=comment, pending=pending)
     if as_json:
@@ -124,7 +127,10 @@ def delete(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Delete a certificate that nothing uses; its history stays."""
+    """Delete a certificate that nothing uses.
+
+    Its history stays, and `gatepost cert restore` brings it back.
+    """
     client = Client(home)
     answer = client.call(
         "cert.delete", name=name, force=force, beside=beside, comment=comment, pending=pending

@@ -12,12 +12,12 @@ import typer
 
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.cert_options import NameArgument
-from gatepost.control.shell.cert_screen import note_paragraph, say_findings, say_list, say_page
+from gatepost.control.shell.cert_screen import note_paragraph, say_findings, say_list, say_page, say_walk
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.names_command import names, say_names
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.proof_command import prove
-from gatepost.control.shell.screen import day, note, paragraph, say, say_json
+from gatepost.control.shell.screen import day, note, paragraph, safe, say, say_json
 from gatepost.core.errors import Exit, OperatorError
 
 
@@ -43,7 +43,7 @@ def make() -> typer.Typer:
 
 
 def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """List the certificates: state, days left, when they are renewed, what uses them."""
+    """List the certificates, and what uses them."""
     rows = Client(home).call("cert.list")
     if as_json:
         say_json(rows)
@@ -52,7 +52,7 @@ def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
 
 
 def show(name: NameArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """Show one certificate: both of two, its request, its uses, its history."""
+    """Show one certificate, its uses and its history."""
     found = Client(home).call("cert.show", name=name)
     if as_json:
         say_json(found)
@@ -61,7 +61,10 @@ def show(name: NameArgument, as_json: JsonOption = False, home: HomeOption = Non
 
 
 def csr(name: NameArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
-    """Print the signing request, PEM on standard output, to be given to an authority."""
+    """Print the signing request, to be given to a CA.
+
+    PEM on standard output; what to ask of the authority is said on standard error.
+    """
     found = Client(home).call("cert.csr", name=name)
     if as_json:
         say_json(found)
@@ -71,7 +74,7 @@ def csr(name: NameArgument, as_json: JsonOption = False, home: HomeOption = None
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="One certificate; without it all.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One certificate; without it all.")] = "",
     repair: Annotated[
         bool, typer.Option("--repair", help="Put the right intermediates in the right order in place.")
     ] = False,
@@ -80,27 +83,50 @@ def check(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Say what is wrong with a certificate, what peers will see of it, and what repairs it.
+    """Say what is wrong, and what repairs it.
 
-    Ends with 1 when something breaks verification, with 0 on warnings.
+    Each finding says what peers will see of it. Ends with 1 when something breaks verification, with 0 on warnings.
     """
     client = Client(home)
     repaired = client.call("cert.repair", name=name, comment=comment, pending=pending) if repair else None
     found = client.call("cert.check", name=name)
-    names = _names(client, name) if name or not as_json else None
     rows: Sequence[Mapping[str, Any]] = [found] if name else found
     if as_json:
         done = {row["name"]: row["notes"] for row in repaired["repaired"]} if repaired else {}
         told = [{**row, "repaired": done.get(row["name"], [])} for row in rows]
-        say_json({**told[0], "name_check": names} if name else told)
+        say_json({**told[0], **_walk(client, name)} if name else told)
     else:
         if repaired is not None:
             _say_repaired(client, repaired)
         for row in rows:
             _say_checked(row)
-        _say_names(names)
+        _say_more(client, name)
     if any(row["broken"] for row in rows):
         raise typer.Exit(Exit.REFUSED)
+
+
+def _walk(client: Client, name: str) -> Mapping[str, Any]:
+    """Why the certificate does not verify, and the comparison of names; a check does not fail because DNS does."""
+    try:
+        found: Mapping[str, Any] = client.call("cert.walk", name=name)
+    except OperatorError as error:
+        note(safe(f"The names could not be compared: {error.message}"))
+        return {}
+    return found
+
+
+def _say_more(client: Client, name: str) -> None:
+    """Of one certificate the walk through it (R37), and for it or for all the comparison of names (R10)."""
+    if not name:
+        say()
+        say_names(client.call("cert.names"))
+        return
+    found = _walk(client, name)
+    for walk in found.get("walks", ()):
+        say_walk(walk)
+    if found:
+        say()
+        say_names(found["name_check"])
 
 
 def _say_repaired(client: Client, repaired: Mapping[str, Any]) -> None:
@@ -119,18 +145,3 @@ def _say_checked(row: Mapping[str, Any]) -> None:
     until = f", until {day(row['not_after'])}" if row["not_after"] else ""
     paragraph("", f"{row['name']}: {row['status']}{until}")
     say_findings(row["findings"])
-
-
-def _names(client: Client, name: str) -> Any:
-    """The comparison of MX, certificate and interface names (R10); a check does not fail because DNS does."""
-    try:
-        return client.call("cert.names", name=name)
-    except OperatorError as error:
-        note(f"The names could not be compared: {error.message}")
-        return None
-
-
-def _say_names(names: Any) -> None:
-    if names:
-        say()
-        say_names(names)

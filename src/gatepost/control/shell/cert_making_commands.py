@@ -13,6 +13,7 @@ import typer
 
 from gatepost.control.shell.cert_options import (
     BesideOption,
+    DaneForceOption,
     NameArgument,
     PassphraseFileOption,
     PassphraseOption,
@@ -49,7 +50,7 @@ def new(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Make a key, a self-signed certificate and its signing request."""
+    """Make a key, a self-signed certificate and a request."""
     client = Client(home)
     hosts = client.call("cert.hosts", common_name=common_name, san=san or [])
     if not common_name:
@@ -105,7 +106,7 @@ def install(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="The signed certificate, with or without its chain: PEM, DER or PKCS#7; - is standard input.",
         ),
     ] = "",
@@ -113,12 +114,16 @@ def install(
         str, field("--intermediates", "The intermediates; without FILE only they are replaced.", "FILE")
     ] = "",
     beside: BesideOption = False,
+    force: DaneForceOption = False,
     comment: CommentOption = "",
     pending: PendingOption = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Install the certificate that an authority signed, in place of the one that is served."""
+    """Install the certificate that a CA signed.
+
+    It takes the place of the one that is served, for every use.
+    """
     if not file and not intermediates:
         raise OperatorError(
             "there is nothing to install", "give the signed certificate's FILE", code=Exit.USAGE
@@ -134,6 +139,7 @@ def install(
         beside=beside,
         label=_label(file),
         intermediates_label=_label(intermediates),
+        force=force,
         comment=comment,
         pending=pending,
     )
@@ -163,12 +169,13 @@ def import_(
     beside: BesideOption = False,
     passphrase: PassphraseOption = None,
     passphrase_file: PassphraseFileOption = None,
+    force: DaneForceOption = False,
     comment: CommentOption = "",
     pending: PendingOption = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Import a certificate with its private key and its chain."""
+    """Import a certificate, its key and its chain."""
     if [file, key, passphrase_file].count(STANDARD) > 1:
         raise OperatorError("only one of the files can be standard input", code=Exit.USAGE)
     client = Client(home)
@@ -181,6 +188,7 @@ def import_(
         "beside": beside,
         "label": _label(file),
         "key_label": _label(key),
+        "force": force,
         "comment": comment,
         "pending": pending,
     }
@@ -206,7 +214,7 @@ def export(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Write a certificate with its private key and its chain to a PKCS#12 file."""
+    """Write certificate, key and chain to a PKCS#12 file."""
     if compatible and pbmac1:
         raise OperatorError("--compatible and --pbmac1 exclude each other", "give one", code=Exit.USAGE)
     if file != STANDARD and Path(file).exists() and not overwrite:

@@ -59,6 +59,7 @@ def say_page(found: Mapping[str, Any]) -> None:
             *_pair_rows(found),
             ("Status", found["status"]),
             ("Renewal", _renewal(found)),
+            ("Level", found["level"]),
             ("Origin", f"{found['origin']}, {local(found['created'])}"),
             ("Private key", "" if found["private_key"] else "missing"),
             ("Request", _request(found)),
@@ -145,26 +146,40 @@ def say_findings(findings: Sequence[Mapping[str, str]], indent: str = "  ") -> N
             paragraph(f"{indent}  repair:  ", finding["repair"])
 
 
+_OUTCOMES = {"passed": "yes", "failed": "NO", "expected": "no, as expected", "unknown": "not known"}
+
+
+def say_walk(walk: Mapping[str, Any]) -> None:
+    """The steps from the self-signed certificate to the root (R37), one below the other."""
+    paragraph("", f"Does {walk['subject']} verify?")
+    for step in walk["steps"]:
+        paragraph(f"  {_OUTCOMES[step['outcome']]}: ", step["text"])
+        if step["repair"]:
+            paragraph("    repair: ", step["repair"])
+
+
 def say_changed(client: Client, answer: Mapping[str, Any]) -> None:
     """What a change to a certificate came to: the certificate, notes, findings, uses, and the version."""
     found = answer["certificate"]
     say(safe(f"Certificate {found['name']}: {found['subject']}"))
-    for pair, head in ((found, ""), (found["beside"], "beside it ")):
-        if pair is None:
-            continue
-        rows = [] if not head else [(f"{head}subject", pair["subject"])]
-        rows += [
-            (f"{head}names", ", ".join(pair["names"])),
-            (f"{head}issuer", pair["issuer"]),
-            (f"{head}valid until", day(pair["not_after"])),
-            (f"{head}key", pair["key"]),
-        ]
-        facts(rows, indent="  ")
+    facts(_short_rows(found), indent="  ")
+    if found["beside"] is not None:
+        say(safe(f"  Beside it: {found['beside']['subject']}"))
+        facts(_short_rows(found["beside"]), indent="    ")
     for text in answer["notes"]:
         paragraph("  note: ", text)
     say_findings(found["findings"])
     _say_replaces(answer)
     say_change(client, answer)
+
+
+def _short_rows(pair: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("names", ", ".join(pair["names"])),
+        ("issuer", pair["issuer"]),
+        ("valid until", day(pair["not_after"])),
+        ("key", pair["key"]),
+    )
 
 
 def _say_replaces(answer: Mapping[str, Any]) -> None:
