@@ -1,8 +1,7 @@
-"""Revocation lists: what is taken in, who may sign, how they are fetched, and when they end."""
+"""Revocation lists: what is taken in, who may sign, when they are due, what is in force, and when they end."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 from tests.fakes.ca import TestAuthority
 
 from gatepost.certs.crls import (
+    OwnRevocations,
     check_list,
     crls_in_force,
-    download,
     expiring,
     known_authorities,
     own_authorities,
@@ -22,9 +21,8 @@ from gatepost.certs.crls import (
     when_due,
 )
 from gatepost.config.authorities import RevocationSource
-from gatepost.net.http import HttpFailed
 from gatepost.pki.errors import PkiError
-from gatepost.pki.revocation import read_list
+from gatepost.pki.revocation import Crls, read_list
 from gatepost.store.config_store import ConfigStore, Content
 from gatepost.store.revocations import Fetching, KeptList, keep_list
 
@@ -91,43 +89,7 @@ def test_who_is_known_besides_the_systems_roots(store: ConfigStore) -> None:
     assert pem.encode() == CA.root_pem + issued.chain_pem[len(issued.leaf_pem) :]
 
 
-# --- fetching -----------------------------------------------------------------------------------------
-
-
-def fetched(source: RevocationSource, answers: dict[str, bytes]) -> bytes:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-        writer.write(answers.get(path, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"))
-        writer.close()
-
-    async def main() -> bytes:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        here = {
-            key: url.replace("crl.example", f"127.0.0.1:{port}")
-            for key in ("url", "secondary")
-            if (url := getattr(source, key))
-        }
-        try:
-            return await download(source.model_copy(update=here), b"", timeout=5)
-        finally:
-            server.close()
-
-    return asyncio.run(main())
-
-
-def test_the_second_url_stands_in_for_the_first() -> None:
-    good = b"HTTP/1.1 200 Yes\r\nContent-Length: 4\r\n\r\nlist"
-    source = RevocationSource(url="http://crl.example/a", secondary="http://crl.example/b")
-    assert fetched(source, {"/b": good}) == b"list"
-    with pytest.raises(HttpFailed, match="answered 404; the second URL: the server answered 404"):
-        fetched(source, {})
-
-
-def test_a_redirect_is_not_followed() -> None:
-    moved = b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"
-    with pytest.raises(HttpFailed, match="301: it sends us elsewhere"):
-        fetched(RevocationSource(url=URL), {"/a": moved})
+# --- due ----------------------------------------------------------------------------------------------
 
 
 def test_a_source_is_due_by_its_own_interval_and_the_lists_end() -> None:
@@ -169,3 +131,14 @@ def test_which_roots_verify_is_what_the_document_says() -> None:
     content = Content(section(system=False, custom=True), {}, CA.root_pem.decode())
     assert trusted_pem(content).strip() == CA.root_pem.strip()
     assert not trusted_pem(Content(section(system=False), {}, CA.root_pem.decode())).strip()
+
+
+def test_our_own_certificates_are_judged_by_the_lists_that_count(store: ConfigStore) -> None:
+    own = OwnRevocations(store)
+    content = Content(section(crl=[URL], crl_stale="refuse"))
+    assert not own.crls(content).lists
+    keep_list(store, kept(), told=True)
+    first = own.crls(content)
+    assert own.crls(content) is first
+    assert first.version == Crls([one.der for one in first.lists]).version, "stale lists break none of ours"
+    assert not own.crls(Content({})).lists

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 
-from gatepost.certs.crls import download, trusted_pem, when_due
+from gatepost.certs.crl_download import download
+from gatepost.certs.crls import trusted_pem, when_due
 from gatepost.certs.times import iso_time
 from gatepost.config.authorities import CertificateAuthorities, RevocationSource, StaleRule
 from gatepost.config.load import load_plain

@@ -10,6 +10,8 @@
     renewal      when an automatic certificate is ordered, and why; renewing  that it is, and what became of it
     ordering     account and order at an authority (acme); acme_vault  what is kept of it; order_challenges  ports and records
     authorities  the system's list of roots and the custom one (R11)
+    authority_checks  what an import of authorities takes and leaves out
+    crls, crl_download  revocation lists: taken in, due, in force; and fetched
     times        how the JSON writes a moment
 
 The cryptography is `pki`'s, the versions are `store`'s; here is what a certificate means to an administrator.

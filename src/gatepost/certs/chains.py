@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from gatepost.certs.authorities import custom_roots
+from gatepost.certs.crls import lists_in_force
 from gatepost.certs.findings import Note, profile_findings
 from gatepost.certs.inventory import Entry
 from gatepost.certs.lifecycle import Change, with_bundles
@@ -16,6 +17,7 @@ from gatepost.pki.anchors import Anchors
 from gatepost.pki.doctor import Pool, diagnose
 from gatepost.pki.errors import PkiError
 from gatepost.pki.profile import Profile
+from gatepost.pki.revocation import Crls
 from gatepost.pki.troubleshooting import Step, troubleshoot
 from gatepost.store.config_store import ConfigStore, Content
 
@@ -44,6 +46,7 @@ class ChainDoctor:
         self._content = content
         self._anchors = anchors
         self._now = now
+        self._crls = Crls(lists_in_force(store, content))
 
     def may_help(self, entry: Entry) -> bool:
         """One of the findings is of a kind that another bundle mends."""
@@ -63,7 +66,8 @@ class ChainDoctor:
         if stored is None:
             return entry.notes
         profile = Profile.from_document(stored.record)
-        return tuple(profile_findings(profile, entry.used, self._anchors, self._now, known=self._known))
+        known, crls = self._known, self._crls
+        return tuple(profile_findings(profile, entry.used, self._anchors, self._now, known=known, crls=crls))
 
     def repaired(self, profile: Profile) -> Change:
         """The profile with the right intermediates behind each certificate."""

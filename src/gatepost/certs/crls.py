@@ -1,12 +1,8 @@
-"""Revocation lists as an administrator has them: taken in, fetched, shown, and when they end (R11).
+"""Revocation lists as an administrator has them: taken in, due, in force, and when they end (R11).
 
 A list is taken in when it can be read, is not older than the one of the same line that is in use, was not made in the future, and a
 known authority signed it. Known are the system's roots and the custom list, whether switched on or not, and the intermediates of the stored
 profiles. The signature is checked again by the judge for each chain, so a list can revoke nothing but its own authority's certificates.
-
-URLs are the operator's, so they are fetched as such: plain HTTP (a list is signed and no secret) and inside addresses are allowed,
-redirects are not followed. HTTPS is verified against the lists of roots in force; its certificate is not looked up in revocation lists,
-since that could shut out the very list that is needed.
 """
 
 from __future__ import annotations
@@ -19,12 +15,11 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from gatepost.certs.authorities import custom_roots, system_bundle
 from gatepost.config.authorities import RevocationSource
-from gatepost.net.http import HttpFailed, OperatorHttp
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import Certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.revocation import (
-    MAX_LIST,
+    NO_CRLS,
     Crls,
     ListFacts,
     RevocationList,
@@ -98,35 +93,6 @@ def trusted_pem(content: Content) -> bytes:
     return system + b"\n" + custom
 
 
-async def download(source: RevocationSource, trust_pem: bytes, *, timeout: float = 30.0) -> bytes:
-    """Fetch a list from its URL, or from the second one. Raises HttpFailed with what was wrong with each."""
-    http = OperatorHttp(trust_pem, timeout=timeout, max_body=MAX_LIST)
-    reasons = []
-    try:
-        for url in (source.url, source.secondary):
-            if url is None:
-                continue
-            try:
-                answer = await http.request("GET", url)
-            except HttpFailed as failed:
-                reasons.append(failed.text)
-                continue
-            if answer.status == 200 and answer.body:
-                return answer.body
-            reasons.append(_refusal(answer.status))
-    finally:
-        await http.close()
-    raise HttpFailed("; the second URL: ".join(reasons))
-
-
-def _refusal(status: int) -> str:
-    if status == 200:
-        return "the answer is empty"
-    if 300 <= status < 400:
-        return f"the server answered {status}: it sends us elsewhere, which is not followed"
-    return f"the server answered {status}"
-
-
 def when_due(source: RevocationSource, state: Fetching, kept: KeptList | None, now: float) -> When:
     """When a source is to be fetched next."""
     facts = kept.facts if kept is not None else None
@@ -141,14 +107,36 @@ def when_due(source: RevocationSource, state: Fetching, kept: KeptList | None, n
     return next_fetch(standing, source.every, now)
 
 
-def crls_in_force(store: ConfigStore, content: Content) -> Crls:
-    """The lists that count under a version, for whoever judges a chain outside the mail workers."""
-    section = content.document.get("certificate_authorities") or {}
+def lists_in_force(store: ConfigStore, content: Content) -> list[SignedList]:
+    """The lists that count under a version."""
     found = (kept_list(store, one.source) for one in counting_lists(store, content.document))
-    return Crls(
-        (SignedList(one.der, one.signer) for one in found if one),
-        refuse_stale=section.get("crl_stale") == "refuse",
-    )
+    return [SignedList(one.der, one.signer) for one in found if one]
+
+
+def crls_in_force(store: ConfigStore, content: Content) -> Crls:
+    """The same for whoever judges a peer's chain outside the mail workers."""
+    section = content.document.get("certificate_authorities") or {}
+    return Crls(lists_in_force(store, content), refuse_stale=section.get("crl_stale") == "refuse")
+
+
+class OwnRevocations:
+    """The lists by which our own certificates are judged; read again only when others count.
+
+    What a stale list does to peers here is no matter of ours elsewhere, so it never breaks one of them.
+    """
+
+    def __init__(self, store: ConfigStore) -> None:
+        self._store = store
+        self._last: tuple[tuple[str, ...], Crls] = ((), NO_CRLS)
+
+    def crls(self, content: Content) -> Crls:
+        """Those that count under a version or candidate."""
+        counting = counting_lists(self._store, content.document)
+        names = tuple(one.facts.fingerprint for one in counting)
+        known, before = self._last
+        if names != known:
+            self._last = (names, Crls(lists_in_force(self._store, content), before=before))
+        return self._last[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 An `Entry` is what a list shows of one profile; its JSON form has the stable keys of the contract. Keys are sealed by the keeper on the way in, and opened only where `open_profile` is called for it.
 
 How it stays quick. A stored revision never changes, so `Inventory` keeps what was read of it (`Facts`, about a kilobyte)
-and what was found (the judge's work is half a millisecond a chain). Findings are kept for the same uses and authorities, for
+and what was found (the judge's work is half a millisecond a chain). Findings are kept for the same uses, authorities and revocation lists, for
 an hour or a hundredth of the time until the next date in the chain, and never across that date. Both memos are bounded. A store of
 10,000 profiles is listed in well under 100 ms once it was listed before (docs/performance.md).
 """
@@ -17,6 +17,7 @@ from sys import intern
 from typing import Any, Generic, TypeVar
 
 from gatepost.certs.authorities import system_bundle
+from gatepost.certs.crls import OwnRevocations
 from gatepost.certs.findings import Note, profile_findings
 from gatepost.certs.times import iso_time
 from gatepost.certs.usage import Use, uses
@@ -26,6 +27,7 @@ from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Pair, Profile
+from gatepost.pki.revocation import Crls
 from gatepost.pki.text import printable
 from gatepost.store.config_store import ConfigStore, Content, StoredProfile, seal_profile
 from gatepost.store.secrets import Keeper
@@ -138,15 +140,25 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An entry with what its findings hold for: these authorities, and the time from `since` to `until`."""
+    """An entry with what its findings hold for: these authorities and lists, and the time from `since` to `until`."""
 
     entry: Entry
-    anchors: str
+    measure: str
     since: float
     until: float
 
-    def holds(self, used: tuple[Use, ...], anchors: str, now: float) -> bool:
-        return self.since <= now < self.until and self.anchors == anchors and self.entry.used == used
+    def holds(self, used: tuple[Use, ...], measure: str, now: float) -> bool:
+        return self.since <= now < self.until and self.measure == measure and self.entry.used == used
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What certificates are judged by: roots, revocation lists, the time; `name` tells two of them apart."""
+
+    anchors: Anchors
+    crls: Crls
+    now: float
+    name: str
 
 
 class Inventory:
@@ -157,6 +169,7 @@ class Inventory:
         self._facts = _Memo[int, Facts](KEPT_REVISIONS)
         self._found = _Memo[int, _Found](KEPT_REVISIONS)
         self._roots: tuple[bytes, str, Anchors] = (b"", "", Anchors())
+        self._revocations = OwnRevocations(store)
 
     def anchors(self, content: Content) -> Anchors:
         """The roots that a certificate of ours is judged by: the system's and the custom ones, switched on or not.
@@ -180,11 +193,13 @@ class Inventory:
     ) -> list[Entry]:
         """The profiles of a version or candidate by name, or those of some names."""
         roots = self.anchors(content) if anchors is None else anchors
+        crls = self._revocations.crls(content)
+        measure = _Measure(roots, crls, now, f"{roots.version} {crls.state(now)}")
         used: dict[str, list[Use]] = {}
         for use in uses(content.document):
             used.setdefault(use.certificate, []).append(use)
         chosen = sorted(content.profiles if names is None else set(names) & content.profiles.keys())
-        return [self._entry(content.profiles[name], tuple(used.get(name, ())), roots, now) for name in chosen]
+        return [self._entry(content.profiles[name], tuple(used.get(name, ())), measure) for name in chosen]
 
     def facts(self, revision: int) -> Facts:
         """What a list needs of one revision."""
@@ -194,26 +209,26 @@ class Inventory:
             self._facts.put(revision, found)
         return found
 
-    def _entry(self, revision: int, used: tuple[Use, ...], anchors: Anchors, now: float) -> Entry:
-        found = self._found.get(revision)
-        if found is None or not found.holds(used, anchors.version, now):
+    def _entry(self, revision: int, used: tuple[Use, ...], by: _Measure) -> Entry:
+        found, now = self._found.get(revision), by.now
+        if found is None or not found.holds(used, by.name, now):
             facts = self.facts(revision)
-            notes = self._look(facts, used, anchors, now)
+            notes = self._look(facts, used, by)
             entry = Entry(facts, used, notes, facts.days_left(now))
-            found = _Found(entry, anchors.version, now, facts.same_until(now))
+            found = _Found(entry, by.name, now, facts.same_until(now))
             self._found.put(revision, found)
         elif found.entry.days_left != found.entry.facts.days_left(now):
             found = replace(found, entry=replace(found.entry, days_left=found.entry.facts.days_left(now)))
             self._found.put(revision, found)
         return found.entry
 
-    def _look(self, facts: Facts, used: Sequence[Use], anchors: Anchors, now: float) -> tuple[Note, ...]:
+    def _look(self, facts: Facts, used: Sequence[Use], by: _Measure) -> tuple[Note, ...]:
         stored = self._store.profile(facts.revision)
         try:
             if facts.fault or stored is None:
                 raise PkiError(facts.fault)
             profile = Profile.from_document(stored.record)
-            return tuple(profile_findings(profile, used, anchors, now))
+            return tuple(profile_findings(profile, used, by.anchors, by.now, crls=by.crls))
         except PkiError as error:
             return (Note("malformed", "error", error.text, "import the certificate again with --replace"),)
 

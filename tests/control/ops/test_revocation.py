@@ -201,3 +201,18 @@ def test_what_the_gateway_does_itself_is_audited_under_its_own_name(known: Bench
     args = {"source": URL, "file": b64(CA.revocation_list())}
     asyncio.run(known.operations.call("ca.crl.keep", args, Caller.gateway()))
     assert any("ca.crl.keep by gatepost" in getattr(event, "text", "") for event in gateway.events)
+
+
+def test_our_own_certificate_that_was_revoked_is_said_to_be(known: Bench) -> None:
+    issued = CA.issue(["mx.example.net"])
+    known.call("cert.import", name="gw", file=b64(issued.key_pem + issued.chain_pem))
+
+    def codes() -> list[str]:
+        (row,) = [row for row in known.call("cert.list") if row["name"] == "gw"]
+        checked = known.call("cert.check", name="gw")
+        assert [f["code"] for f in checked["findings"]] == [f["code"] for f in row["findings"]]
+        return [found["code"] for found in row["findings"] if found["severity"] == "error"]
+
+    assert codes() == []
+    known.call("ca.crl.import", file=b64(CA.revocation_list(issued.leaf)))
+    assert codes() == ["revoked"]
