@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import acme, authorities, inbound, model, outbound
+from gatepost.config import acme, authorities, inbound, model, outbound, tlsa
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -99,7 +99,7 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound, acme, authorities):
+    for module in (model, inbound, outbound, acme, authorities, tlsa):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

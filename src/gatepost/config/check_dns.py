@@ -1,11 +1,11 @@
-"""Checks of name resolution where DANE depends on it (architecture 4, DNS; D10)."""
+"""Checks of name resolution where DANE depends on it (architecture 4, DNS; D10), and of where our own TLSA records stand."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
 
-from gatepost.config.findings import Finding
+from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.model import Document
 from gatepost.config.outbound import Dane
 from gatepost.core.address import normalise_domain
@@ -29,6 +29,19 @@ def dns_findings(document: Document) -> Iterator[Finding]:
         text = "DANE is asked for, and none of the name servers is on this machine, so no TLSA record is believed"
         hint = "run a validating resolver, such as unbound, on this machine and name its address"
         yield Finding(("dns", "servers"), text, hint, warning=True)
+
+
+def tlsa_findings(document: Document) -> Iterator[Finding]:
+    """Services of listeners that do not exist, and two entries that contradict each other."""
+    loc = ("tlsa", "services")
+    yield from duplicates(loc, "name", [item.name for item in document.tlsa.services])
+    listeners = [item.name for item in document.listeners]
+    for index, item in enumerate(document.tlsa.services):
+        yield from dangling((*loc, index, "listener"), "listener", item.listener, listeners, ("listeners",))
+        others = [other for other in document.tlsa.services if other.listener == item.listener]
+        if not item.published and any(other.published for other in others):
+            text = f"records of {item.listener} are published by another entry"
+            yield Finding((*loc, index, "published"), text, "leave one of the two out")
 
 
 def _asks_dane(document: Document) -> bool:

@@ -32,6 +32,7 @@ from gatepost.config.outbound import (
 )
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
+from gatepost.config.tlsa import Tlsa
 from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
@@ -186,6 +187,7 @@ class Document(Section):
     )
     tls_settings: TlsSettings = Field(default=TlsSettings(), description="TLS versions and ciphers.")
     acme: Acme = Field(default=Acme(), description="Certificates that are issued and renewed by themselves.")
+    tlsa: Tlsa = Field(default=Tlsa(), description="TLSA records that are published for this gateway (DANE).")
     ldap: Ldap = Field(default=Ldap(), description="Directory servers.")
     web_security: WebSecurity = Field(default=WebSecurity(), description="The service that rates URLs.")
     dlp: Dlp = Field(default=Dlp(), description="The manager of data-loss prevention.")

@@ -56,7 +56,8 @@ async def new(context: Context, arguments: Arguments, caller: Caller) -> Any:
 async def import_(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """Take a certificate and its key from a file; `needs_passphrase` in the answer asks for one.
 
-    `replace`: instead of the certificate of that name. `beside`: as the second one of that name.
+    `replace`: instead of the certificate of that name. `beside`: as the second one of that name. `force`: also where
+    published TLSA records do not have it.
     """
     name = arguments.text("name")
     beside, replacing = arguments.flag("beside"), arguments.flag("replace")
@@ -89,8 +90,10 @@ async def import_(context: Context, arguments: Arguments, caller: Caller) -> Any
             change = put_beside(await opened_in(context, draft.content, name), imported)
         elif name in draft.content.profiles and context.store.profile(draft.content.profiles[name]):
             change = await _replaced(context, caller, name, imported)
-    change = replace(change, notes=(*notes, *change.notes))
+    warnings, said = await _published(context, change, arguments.flag("force"))
+    change = replace(change, notes=(*notes, *change.notes, *said))
     done = await put(context, arguments, caller, draft, change, f"certificate {name} imported")
+    done["warnings"] += warnings
     return {**done, "replaces": places(draft.content.document, name) if replacing or beside else []}
 
 
@@ -106,7 +109,8 @@ async def _replaced(context: Context, caller: Caller, name: str, imported: Profi
 async def install(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """Put the signed certificate in place of the one that is served, with its intermediates or with other ones.
 
-    Without `file` only the intermediates are replaced. `replaces` in the answer says for which uses.
+    Without `file` only the intermediates are replaced. `replaces` in the answer says for which uses. A certificate with another
+    key waits for its TLSA record where there are some, unless `force`.
     """
     name, beside = arguments.text("name"), arguments.flag("beside")
     values = {
@@ -133,8 +137,18 @@ async def install(context: Context, arguments: Arguments, caller: Caller) -> Any
         else:
             change = install_intermediates(profile, brought.behind, beside=beside)
             comment = f"intermediates for {name}"
+    warnings, notes = await _published(context, change, arguments.flag("force"))
+    change = replace(change, notes=(*change.notes, *notes))
     done = await put(context, arguments, caller, draft, change, comment)
+    done["warnings"] += warnings
     return {**done, "replaces": places(draft.content.document, name)}
+
+
+async def _published(context: Context, change: Change, force: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Records first, certificate later, for those who publish TLSA. Raises OperatorError."""
+    from gatepost.control.ops.dane import publishing
+
+    return await publishing(context, change.profile, force=force)
 
 
 def _octets(texts: Sequence[str]) -> tuple[bytes, ...]:
@@ -146,13 +160,13 @@ OPERATIONS = (
     operation(
         "cert.import",
         import_,
-        "name file key passphrase replace beside label key_label comment pending",
+        "name file key passphrase replace beside label key_label force comment pending",
         changes=True,
     ),
     operation(
         "cert.install",
         install,
-        "name file intermediates beside label intermediates_label comment pending",
+        "name file intermediates beside label intermediates_label force comment pending",
         changes=True,
     ),
 )

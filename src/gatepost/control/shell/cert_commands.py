@@ -14,6 +14,7 @@ from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.cert_options import NameArgument
 from gatepost.control.shell.cert_screen import note_paragraph, say_findings, say_list, say_page, say_walk
 from gatepost.control.shell.client import Client
+from gatepost.control.shell.dane_command import dane
 from gatepost.control.shell.names_command import names, say_names
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.proof_command import prove
@@ -36,6 +37,7 @@ def make() -> typer.Typer:
     app.command("check")(check)
     app.command("names")(names)
     app.command("prove")(prove)
+    app.command("dane")(dane)
     app.command("renew")(cert_change_commands.renew)
     app.command("restore")(cert_change_commands.restore)
     app.command("delete")(cert_change_commands.delete)

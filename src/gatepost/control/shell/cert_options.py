@@ -24,6 +24,10 @@ PassphraseFileOption = Annotated[
 BesideOption = Annotated[
     bool, typer.Option("--beside", help="The second certificate of that name, with a key of another kind.")
 ]
+DaneForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Also when its TLSA record is not visible long enough (`gatepost cert dane`)."),
+]
 VISIBLE = (
     "A pass-phrase on the command line is visible to others on this machine; a file or the prompt is better."
 )
