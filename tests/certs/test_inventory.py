@@ -7,11 +7,13 @@ import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes.ca import Issued, TestAuthority
 
-from gatepost.certs.inventory import Entry, Inventory, keep_profile, stored_text, with_profile
+from gatepost.certs.findings import profile_findings
+from gatepost.certs.inventory import Entry, Inventory, _Memo, keep_profile, stored_text, with_profile
 from gatepost.certs.pages import page
 from gatepost.certs.times import iso_time
 from gatepost.pki.anchors import Anchors
@@ -117,3 +119,40 @@ def test_two_revisions_are_told_apart_in_a_few_words(store: ConfigStore) -> None
 
 def test_times_are_iso_utc() -> None:
     assert iso_time(NOW) == "2027-01-15T08:00:00Z"
+
+
+def test_what_was_found_is_remembered_until_a_date_passes_or_something_changes(
+    store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+
+    def findings(*values: Any, **choices: Any) -> list[Any]:
+        looked.append(values[3])
+        return profile_findings(*values, **choices)
+
+    monkeypatch.setattr("gatepost.certs.inventory.profile_findings", findings)
+    content = keep(store, CA.issue(["mx.example"]))
+    inventory, roots = Inventory(store), Anchors.from_pem(CA.root_pem)
+
+    def status(at: float, anchors: Anchors = roots, content: Content = content) -> tuple[str, int | None]:
+        (found,) = inventory.entries(content, at, anchors=anchors)
+        return found.status, found.days_left
+
+    assert status(NOW) == ("valid", 90)
+    assert status(NOW + 1) == ("valid", 89)  # the day count is of now, the judge was not asked again
+    assert looked == [NOW]
+    assert status(NOW + 1, Anchors())[0] == "missing-intermediate"
+    assert status(NOW + 91 * 86_400) == ("expired", -1)
+    assert status(NOW)[0] == "valid"  # a clock that goes back
+    status(NOW, roots, Content({}, content.profiles))  # another use, other findings
+    assert len(looked) == 5
+
+
+def test_the_memory_is_bounded() -> None:
+    memo = _Memo[int, str](3)
+    for number in range(10):
+        memo.put(number, str(number))
+    assert [memo.get(number) for number in (6, 7, 9)] == [None, "7", "9"]
+    memo.put(7, "again")
+    memo.put(10, "10")
+    assert [memo.get(number) for number in (7, 8, 10)] == ["again", None, "10"]

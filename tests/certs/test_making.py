@@ -10,9 +10,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs12,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.fakes.ca import Issued, TestAuthority
 
-from gatepost.certs.making import check_name, import_profile, new_self_signed
+from gatepost.certs.lifecycle import Brought
+from gatepost.certs.making import check_name, import_profile, new_self_signed, read_answer
+from gatepost.pki.certificate import read_certificate
 from gatepost.pki.errors import PassphraseNeeded, PkiError, WrongPassphrase
 from gatepost.pki.keys import KeyKind, load_private_key, public_key_der
 from gatepost.pki.profile import Origin, Profile
@@ -20,6 +24,7 @@ from gatepost.pki.selfsigned import SubjectFields, csr_matches
 
 NOW = 1_800_000_000.0
 CA = TestAuthority("Example CA").intermediate("Example Sub CA")
+SOME = CA.issue(["mx.example"])
 
 
 def take(data: bytes, key: bytes = b"", passphrase: str | None = None) -> Profile:
@@ -120,3 +125,46 @@ def test_a_file_with_the_key_may_be_of_any_kind_and_is_named_when_it_has_none() 
         take(issued.leaf_pem, issued.leaf_pem)
     with pytest.raises(PkiError, match="JPEG"):
         take(issued.leaf_pem, b"\xff\xd8\xff\xe0")
+
+
+# --- the answer of an authority ---------------------------------------------------------------------
+
+
+def test_an_answer_is_read_without_its_private_key() -> None:
+    issued = CA.issue(["mx.example"])
+    brought = read_answer(issued.chain_pem + issued.key_pem, CA.certificate.public_bytes(Encoding.PEM))
+    assert brought.certificates == issued.chain_der
+    assert brought.behind == issued.chain_der[1:]
+    assert brought.keys == (public_key_der(issued.key),)
+    assert "PRIVATE" not in repr(brought)
+
+
+def test_an_answer_that_is_of_no_use_is_named() -> None:
+    issued = CA.issue(["mx.example"])
+    with pytest.raises(PkiError, match=r"^a\.p12: the file is PKCS#12"):
+        read_answer(p12(issued, b""), b"", label="a.p12")
+    with pytest.raises(PkiError, match=r"^more\.pem: the file holds no certificate"):
+        read_answer(issued.leaf_pem, issued.key_pem, label="a.pem", behind_label="more.pem")
+    with pytest.raises(PkiError, match=r"^…") as caught:
+        read_answer(b"x", b"", label="d/" * 300)
+    assert len(caught.value.text) < 400
+
+
+@settings(max_examples=100)
+@given(place=st.integers(0, 2_000), value=st.integers(0, 255), cut=st.integers(0, 2_000), der=st.booleans())
+def test_a_damaged_answer_is_refused_or_read_and_nothing_else(
+    place: int, value: int, cut: int, der: bool
+) -> None:
+    """Truncated and bit-flipped: one clear refusal at most, and no key in it."""
+    issued = SOME
+    data = bytearray(issued.chain_der[0] if der else issued.chain_pem + issued.key_pem)
+    data[place % len(data)] = value
+    data = data[: max(len(data) - cut % len(data), 1)]
+    said, brought = "answer.pem: ", Brought()
+    try:
+        brought = read_answer(bytes(data), b"", label="answer.pem")
+    except PkiError as error:
+        said = error.text
+    assert said.startswith("answer.pem: ")
+    assert not any(line in said for line in SOME.key_pem.decode().splitlines()[1:-1])
+    assert all(read_certificate(one) for one in brought.certificates)
