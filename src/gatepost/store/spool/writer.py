@@ -252,6 +252,7 @@ class Writer:
             self._refuse(batch, SpoolFailed(self.failed))
             return
         self._most = min(self._most * 2, self._settings.batch_changes)
+        self._log.grown()  # first: who is told may ask at once how much room is left
         self._post(self._reports.committed, batch, self._database.sequence)
         if removed:
             self._bodies.remove(removed)
@@ -261,7 +262,6 @@ class Writer:
         figures.changes += len(batch)
         figures.slowest_commit = max(figures.slowest_commit, now - started)
         figures.longest_wait = max(figures.longest_wait, started - batch[0].since)
-        self._log.grown()
 
     def _no_room(self, batch: list[Pending], reason: str) -> None:
         """The transaction did not happen. Who waits is refused; what nobody waits for is kept for later.
