@@ -213,9 +213,36 @@ def test_where_challenges_are_answered(addresses: list[str], opened: tuple[str, 
     assert challenge_addresses(document(interfaces=interfaces, listeners=listeners)) == opened
 
 
-def test_waiting_for_dane_has_no_effect_yet() -> None:
-    found = lines(acme({"name": "mx", "names": ["mx.example.net"], "wait_for_dane": True}), warning=True)
-    assert found == ["acme.certificates[0].wait_for_dane: stored, not yet enforced"]
+def test_waiting_for_dane_needs_a_listener_that_has_records() -> None:
+    section = acme({"name": "mx", "names": ["mx.example.net"], "wait_for_dane": True})
+    warned = [
+        "acme.certificates[0].wait_for_dane: no listener that has TLSA records shows it, so it waits for nothing "
+        "(assign it to a public listener, or name the listener under tlsa.services)"
+    ]
+    private = listener(name="D1", certificate="mx", type="private")
+    by_name = listener(name="D1", sni=[{"name": "mx.example.net", "certificate": "mx"}])
+    service = {"name": "a", "listener": "D1"}
+    assert lines(section, warning=True) == warned
+    assert lines(section, warning=True, listeners=[private]) == warned
+    assert lines(section, warning=True, listeners=[listener(name="D1", certificate="mx")]) == []
+    assert lines(section, warning=True, listeners=[by_name]) == []
+    assert lines(section, warning=True, listeners=[private], tlsa={"services": [service]}) == []
+    quiet = {"services": [{**service, "published": False}]}
+    assert lines(section, warning=True, listeners=[by_name], tlsa=quiet) == warned
+
+
+def test_services_with_tlsa_records() -> None:
+    rows = [
+        {"name": "a", "listener": "D1", "host": "mx.example.org"},
+        {"name": "a", "listener": "Nowhere"},
+        {"name": "c", "listener": "D1", "published": False},
+    ]
+    found = lines({}, listeners=[listener(name="D1")], tlsa={"services": rows})
+    assert [line.partition(" (")[0] for line in found] == [
+        'tlsa.services[1].name: "a" is already the name of tlsa.services[0]',
+        'tlsa.services[1].listener: no listener named "Nowhere"',
+        "tlsa.services[2].published: records of D1 are published by another entry",
+    ]
 
 
 def test_all_faults_at_once() -> None:

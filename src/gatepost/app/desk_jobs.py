@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatepost.app.crl_job import CrlJob
+from gatepost.app.dane_job import DaneJob
 from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
 from gatepost.app.proof_job import ProofJob
@@ -37,6 +38,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),
         CrlJob(tools.store, tools.gateway, tools.operations, tools.alerts, tools.clock),
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
+        DaneJob(tools.store, tools.alerts, tools.clock),
         RenewalJob(
             tools.store,
             tools.keeper,

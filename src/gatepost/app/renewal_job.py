@@ -1,7 +1,7 @@
 """The job that orders and renews automatic certificates: `certs.renewing` with what the desk has.
 
 What it changes goes through the door as `Caller.gateway()`: the new certificate becomes a version like anybody's, with an
-audit line. Ports for challenges come from the supervisor and are open only while an order runs.
+audit line. A certificate with `wait_for_dane` waits for its TLSA record (`certs.dane_gate`). Ports for challenges come from the supervisor and are open only while an order runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gatepost.certs.acme.ports import Challenges
 from gatepost.certs.acme_secrets import Secret
 from gatepost.certs.acme_vault import AcmeVault
 from gatepost.certs.authority_link import connected
+from gatepost.certs.dane_gate import DaneGate
 from gatepost.certs.dns_proofs import Records, records_of
 from gatepost.certs.order_challenges import OrderChallenges, Ports
 from gatepost.certs.renewal import Wanted
@@ -60,6 +61,7 @@ class RenewalJob:
                 gateway.emit,
                 alerts,
                 clock,
+                gate=DaneGate(store, alerts, clock),
             )
         )
 

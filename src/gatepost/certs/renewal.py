@@ -26,6 +26,7 @@ from gatepost.policy.renew import When, Window, when_to_renew
 
 STANDS_IN = (Origin.DEMO, Origin.SELF_SIGNED)
 FIRST_RESPITE, LONGEST_RESPITE = 3600.0, 86_400.0  # after a certificate that did not stay in force
+DANE_LEAD = 14 * 86_400.0  # seconds before the end at which one is ordered that waits for its TLSA record
 CLOCK_WENT_BACK = 60.0  # seconds before a remembered moment at which it counts as nonsense
 
 
@@ -182,7 +183,7 @@ def _wished_for(wanted: Wanted, profile: Profile | None, standing: Standing, now
             return Decision(now, "its settings have changed since it was issued")
     elif (reason := _falls_short(wanted, served)) is not None:
         return Decision(now, reason)
-    moments = [_moment(wanted.acme.renew_at, pair, standing, now) for pair in profile.pairs]
+    moments = [_moment(wanted, pair, standing, now) for pair in profile.pairs]
     first = min(moments, key=lambda when: when.at)
     return Decision(first.at, first.reason)
 
@@ -199,17 +200,28 @@ def _falls_short(wanted: Wanted, served: Sequence[Certificate]) -> str | None:
     return None
 
 
-def _moment(fraction: float, pair: Pair, standing: Standing, now: float) -> When:
+def _moment(wanted: Wanted, pair: Pair, standing: Standing, now: float) -> When:
     leaf = pair.leaf
     seen = standing.seen(leaf.fingerprint)
-    return when_to_renew(
+    when = when_to_renew(
         leaf.not_before,
         leaf.not_after,
         now,
         seen.window() if seen is not None else None,
-        fraction,
+        wanted.acme.renew_at,
         obtained=pair.created or None,
         jitter=place(leaf.fingerprint),
+    )
+    return _with_lead(when, pair, now) if wanted.certificate.wait_for_dane else when
+
+
+def _with_lead(when: When, pair: Pair, now: float) -> When:
+    """Earlier, where that leaves too little time to publish a record; never in the first half of what we had of its life."""
+    leaf = pair.leaf
+    since = max(leaf.not_before, min(pair.created, now))
+    early = max(leaf.not_after - DANE_LEAD, since + (leaf.not_after - since) / 2)
+    return (
+        replace(when, at=early, reason="early, since its TLSA record takes time") if early < when.at else when
     )
 
 

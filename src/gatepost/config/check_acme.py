@@ -19,6 +19,7 @@ from gatepost.config.acme import (
 from gatepost.config.challenge_ports import answering_addresses
 from gatepost.config.faults import Loc, shown
 from gatepost.config.findings import Finding, dangling, duplicates
+from gatepost.config.inbound import ListenerTls, ListenerType
 from gatepost.config.model import Document
 
 TakenPort = tuple[str, str, int]
@@ -50,6 +51,10 @@ def acme_findings(document: Document, taken: Iterable[TakenPort]) -> Iterator[Fi
         yield from dangling((*_HERE, "interface"), "interface", acme.interface, known, ("interfaces",))
     for index, item in enumerate(acme.certificates):
         yield from _certificate((*_LIST, index), item, acme.challenge_of(item))
+        if item.wait_for_dane and not _has_records(document, item.name):
+            text = "no listener that has TLSA records shows it, so it waits for nothing"
+            hint = "assign it to a public listener, or name the listener under tlsa.services"
+            yield Finding((*_LIST, index, "wait_for_dane"), text, hint, warning=True)
     yield from _dns(document)
     if acme.certificates and not acme.directory:
         text = "is not set: no certificate is issued, and self-signed ones stand in"
@@ -76,8 +81,18 @@ def _certificate(loc: Loc, item: AcmeCertificate, challenge: AcmeChallenge) -> I
         text = f"is {item.also.family} like the key {item.key}: no peer would need it"
         hint = "use rsa2048 beside p256, or leave it out"
         yield Finding((*loc, "also"), text, hint, about=((*loc, "also"), (*loc, "key")))
-    if item.wait_for_dane:
-        yield Finding((*loc, "wait_for_dane"), "stored, not yet enforced", warning=True)
+
+
+def _has_records(document: Document, name: str) -> bool:
+    """Whether TLSA records may stand somewhere for the certificate: those of a public listener, or as `tlsa.services` says."""
+    said = {entry.listener for entry in document.tlsa.services}
+    published = {entry.listener for entry in document.tlsa.services if entry.published}
+    for listener in document.listeners:
+        usual = listener.type is ListenerType.PUBLIC and listener.tls is ListenerTls.STARTTLS
+        there = listener.name in published or (usual and listener.name not in said)
+        if there and name in (listener.certificate, *(entry.certificate for entry in listener.sni)):
+            return True
+    return False
 
 
 def _dns(document: Document) -> Iterator[Finding]:

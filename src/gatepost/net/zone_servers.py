@@ -81,7 +81,7 @@ class ZoneServer:
 
 @dataclass(frozen=True, slots=True)
 class TlsaSet:
-    """The TLSA records of a name as one server has them, in its order, and their time to live in seconds."""
+    """The TLSA records of a name as one server has them, by their text, and their time to live in seconds."""
 
     records: tuple[Tlsa, ...]
     ttl: int
@@ -95,14 +95,14 @@ async def zone_servers(client: DnsClient, zone: str, port: int = PORT) -> tuple[
         r.target for found in response.message.answer if _is(found, wanted, dns.rdatatype.NS) for r in found
     ]
     servers = []
-    for host in hosts[:MAX_SERVERS]:
+    for host in sorted(hosts)[:MAX_SERVERS]:
         addresses: list[str] = []
         for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
             try:
                 answer = (await client.ask(host, kind)).message.answer
             except NoAnswer:
                 continue
-            addresses += [record.address for found in answer if found.rdtype == kind for record in found]
+            addresses += sorted(r.address for found in answer if found.rdtype == kind for r in found)
         asked = tuple(NameServer(address, port) for address in dict.fromkeys(addresses))
         servers.append(ZoneServer(host.to_text(omit_final_dot=True).lower(), asked[:MAX_ADDRESSES]))
     if not servers:
@@ -131,7 +131,7 @@ async def tlsa_set(server: NameServer, name: str, seconds: float = SECONDS) -> T
     sets = [found for found in message.answer if _is(found, wanted, dns.rdatatype.TLSA)]
     records = [Tlsa(r.usage, r.selector, r.mtype, bytes(r.cert)) for found in sets for r in found]
     unreadable = [Tlsa(-1, -1, -1, b"")] * answer.damaged
-    return TlsaSet((*records, *unreadable), max((int(found.ttl) for found in sets), default=0))
+    return TlsaSet((*sorted(records, key=Tlsa.text), *unreadable), max((int(found.ttl) for found in sets), default=0))
 
 
 async def txt_values(server: NameServer, name: str, seconds: float = SECONDS) -> frozenset[str]:
