@@ -1,0 +1,211 @@
+"""MTA-STS on the wire (RFC 8461): policies fetched from a web server, enforced, in testing, withdrawn, and beside hosts that fail them.
+
+The gateway is alone in a network namespace; in the other are the name server, the policy server on port 443, and receivers on port 25.
+"""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.fakes.ca import Issued, TestAuthority
+from tests.fakes.dns_authority import DnsAuthority
+from tests.live.peers.gateway import document
+from tests.live.peers.namespaces import Network
+from tests.live.peers.receiver import Script, ScriptedReceiver, StartTls
+from tests.live.peers.scene import Scene
+from tests.live.peers.story import about, delivery, settled
+from tests.live.peers.submit import submit
+
+GATEWAY, NAME_SERVER, WEB = "203.0.113.1", "203.0.113.53", "203.0.113.80"
+GOOD, STRANGER, PLAIN = "203.0.113.10", "203.0.113.11", "203.0.113.12"
+PRIVATE_PORT = 2587
+AUTHORITY = TestAuthority("Example CA")
+SUCCESS = "TLS success protocol TLSv1.3 cipher TLS_AES_256_GCM_SHA384"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One inhabitant: its policy, its host, and what must come of a message to it."""
+
+    policy: str
+    line: str
+    arrives: bool
+    host: str = GOOD
+    mx: str = "mx.good.example"
+
+
+def enforced(*hosts: str, mode: str = "enforce") -> str:
+    rows = [f"mx: {host}" for host in hosts]
+    return "\r\n".join(["version: STSv1", f"mode: {mode}", *rows, "max_age: 86400", ""])
+
+
+DOMAINS = {
+    "good": Domain(
+        enforced("*.good.example"),
+        f"{SUCCESS} for good.example verified yes: mx.good.example (MTA-STS)",
+        True,
+    ),
+    "unlisted": Domain(
+        enforced("mx.elsewhere.example"),
+        "reason: the MTA-STS policy of unlisted.example does not name mx.good.example",
+        False,
+    ),
+    "stranger": Domain(
+        enforced("mx.stranger.example"),
+        "TLS failed: verify error: MTA-STS: unable to get local issuer certificate",
+        False,
+        STRANGER,
+        "mx.stranger.example",
+    ),
+    "stripped": Domain(
+        enforced("mx.stripped.example"),
+        "TLS failed: remote host does not offer STARTTLS",
+        False,
+        PLAIN,
+        "mx.stripped.example",
+    ),
+    "tested": Domain(
+        enforced("mx.stranger.example", mode="testing"), SUCCESS, True, STRANGER, "mx.stranger.example"
+    ),
+    "none": Domain(enforced(mode="none"), SUCCESS, True, STRANGER, "mx.stranger.example"),
+    "silent": Domain("", SUCCESS, True, STRANGER, "mx.stranger.example"),
+}
+
+
+class PolicyServer:
+    """HTTPS on port 443: the policy of each domain by the name that is asked; counts what it was asked."""
+
+    def __init__(self, address: str, issued: Issued, folder: Path, policies: Mapping[str, str]) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host = (self.headers["Host"] or "").removeprefix("mta-sts.")
+                asked.append(host)
+                body = policies.get(host, "").encode()
+                found = bool(body) and self.path == "/.well-known/mta-sts.txt"
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Type", "text/plain; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                return
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        file = folder / "policy-server.pem"
+        file.write_bytes(issued.key_pem + issued.chain_pem)
+        context.load_cert_chain(file)
+        self._server = http.server.ThreadingHTTPServer((address, 443), Handler)
+        self._server.daemon_threads = True
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class World:
+    def __init__(self, scene: Scene, network: Network, folder: Path) -> None:
+        self.network = network
+        web = AUTHORITY.issue([f"mta-sts.{name}.example" for name in DOMAINS])
+        stranger = TestAuthority("Stranger").issue(["mx.stranger.example"])
+        with network.world():
+            self.dns = scene.ending.enter_context(DnsAuthority(_zone(), address=NAME_SERVER, port=53))
+            policies = {f"{name}.example": domain.policy for name, domain in DOMAINS.items()}
+            self.web = PolicyServer(WEB, web, folder, policies)
+            scene.ending.callback(self.web.close)
+            self.receivers = {
+                GOOD: scene.receiver(
+                    Script(certificate=AUTHORITY.issue(["mx.good.example"])), address=GOOD, port=25
+                ),
+                STRANGER: scene.receiver(Script(certificate=stranger), address=STRANGER, port=25),
+                PLAIN: scene.receiver(Script(starttls=StartTls.NOT_OFFERED), address=PLAIN, port=25),
+            }
+        with network.gateway():
+            self.gateway = scene.gateway()
+            self.gateway.trust(AUTHORITY.root_pem)
+            made = document(2525, PRIVATE_PORT, address="127.0.0.1")
+            made["destination_controls"]["default"] = {"tls": "preferred", "mta_sts": True}
+            made["certificate_authorities"] = {"system": False, "custom": True}
+            made["bounce_profiles"][0] |= {"initial_retry": "1h", "max_retry": "1h", "max_age": "1d"}
+            made["dns"] = {"servers": [NAME_SERVER], "reverse": False}
+            self.gateway.configure(made)
+            self.gateway.start()
+        self.mids: dict[str, int] = {}
+
+    def send(self, name: str) -> int:
+        with self.network.gateway():
+            return submit(PRIVATE_PORT, "sender@sender.example", f"user@{name}.example")
+
+
+def _zone() -> dict[str, dict[str, list[str]]]:
+    records: dict[str, dict[str, list[str]]] = {}
+    for name, domain in DOMAINS.items():
+        records[f"{name}.example"] = {"MX": [f"10 {domain.mx}."]}
+        records[f"mta-sts.{name}.example"] = {"A": [WEB]}
+        records[f"_mta-sts.{name}.example"] = {"TXT": ['"v=STSv1; id=1;"']}
+        records[domain.mx] = {"A": [domain.host]}
+    return records
+
+
+@pytest.fixture(scope="module")
+def world(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> World:
+    addresses = (NAME_SERVER, WEB, GOOD, STRANGER, PLAIN)
+    network = Network([f"{GATEWAY}/24"], [f"{address}/24" for address in addresses])
+    scene.ending.callback(network.close)
+    return World(scene, network, tmp_path_factory.mktemp("policies"))
+
+
+def _arrived(receiver: ScriptedReceiver, name: str) -> int:
+    return sum(mail.recipients == (f"user@{name}.example",) for mail in receiver.mails)
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_what_the_policy_asks_for_is_what_happens(world: World, name: str) -> None:
+    domain, mid = DOMAINS[name], world.send(name)
+    settled(world.gateway, mid)
+    if domain.line.startswith("reason: "):
+        told = [line for line in about(world.gateway, f"domain: {name}.example") if "Required TLS" in line]
+        assert len(told) == 1
+        assert domain.line in told[0]
+    else:
+        lines = delivery(world.gateway, mid)
+        assert any(line.startswith(f"DCID D {domain.line}") for line in lines), lines
+    receiver = world.receivers[domain.host]
+    if domain.arrives:
+        receiver.wait_until(lambda seen: _arrived(seen, name) == 1, f"the mail of {name}")
+    else:
+        assert _arrived(receiver, name) == 0
+
+
+def test_testing_says_what_it_would_have_refused(world: World) -> None:
+    settled(world.gateway, world.send("tested"))
+    world.gateway.wait_for_log(
+        r"DCID \d+ MTA-STS of tested\.example, in testing, would refuse: unable to get local issuer certificate$"
+    )
+
+
+def test_a_policy_that_cannot_be_fetched_is_told_and_the_mail_goes(world: World) -> None:
+    settled(world.gateway, world.send("silent"))
+    world.gateway.wait_for_log(
+        r"MTA-STS policy of silent\.example could not be fetched: the web server answered 404$"
+    )
+
+
+def test_a_known_policy_is_not_fetched_for_every_message(world: World) -> None:
+    for _ in range(3):
+        settled(world.gateway, world.send("good"))
+    workers = 2
+    assert 1 <= world.web.asked.count("good.example") <= workers
