@@ -56,3 +56,20 @@ def test_exact_beats_longest_suffix_beats_default(domain: str, found: str) -> No
 
 def test_an_entry_ends_with_its_last_day() -> None:
     assert TABLE.find("a.legacy.example", TODAY + datetime.timedelta(days=1)) is TABLE.default
+
+
+@pytest.mark.parametrize(
+    ("domain", "found", "expired"),
+    [
+        ("partner.example", "Partner.Example", []),
+        ("a.partner.example", ".partner.example", []),
+        ("old.example", None, ["old.example"]),
+        ("x.late.example", ".late.example", ["x.late.example"]),
+        ("example", None, []),
+    ],
+)
+def test_the_choice_says_why_the_rule_counts(domain: str, found: str | None, expired: list[str]) -> None:
+    choice = TABLE.choose(domain, TODAY)
+    assert (choice.entry and choice.entry.rule.domain) == found
+    assert [entry.rule.domain for entry in choice.expired] == expired
+    assert choice.rule is TABLE.find(domain, TODAY)

@@ -81,3 +81,16 @@ def test_we_and_all_not_better_are_dropped(own: set[str], left: list[str]) -> No
 def test_a_foreign_name_with_our_address_is_dropped_too() -> None:
     ranked = order(LIST).ranked
     assert drop_ourselves(ranked, lambda host: host.host == "peer.example").hosts == ("best.example",)
+
+
+def test_what_is_dropped_says_why() -> None:
+    many = [(50 + number, f"mx{number}.example") for number in range(MAX_MX_HOSTS + 1)]
+    made = order(
+        [(1, "192.0.2.1"), *many, (90, "We.example"), (95, "worse.example")], own=frozenset({"we.example"})
+    )
+    assert {host.host: reason for host, reason in made.dropped} == {
+        "192.0.2.1": "no host name",
+        "we.example": "leads to this gateway itself",
+        "worse.example": "not preferred to this gateway, which is an exchanger too",
+        f"mx{MAX_MX_HOSTS}.example": f"beyond the first {MAX_MX_HOSTS} exchangers",
+    }

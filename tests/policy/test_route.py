@@ -75,3 +75,34 @@ def test_without_routes_dns_decides_and_a_literal_is_itself() -> None:
 def test_words_stand_alone_and_a_route_has_a_host(hosts: list[WrittenHost]) -> None:
     with pytest.raises(ValueError, match="route"):
         Routes([Route("example.net", hosts)])
+
+
+@pytest.mark.parametrize(
+    ("domain", "entry", "path"),
+    [
+        ("example.net", "Example.net", "smtp_routes[0]"),
+        ("a.example.net", ".example.net", "smtp_routes[1]"),
+        ("direct.example.net", "direct.example.net", "smtp_routes[2]"),
+        ("other.example", "all", "smtp_routes[3]"),
+    ],
+)
+def test_the_choice_says_which_entry_it_comes_from(domain: str, entry: str, path: str) -> None:
+    routes = Routes(
+        Route(name, hosts, f"smtp_routes[{index}]")
+        for index, (name, hosts) in enumerate(
+            [
+                ("Example.net", [SINK]),
+                (".example.net", [BACKUP]),
+                ("direct.example.net", [USEDNS]),
+                ("all", [MX]),
+            ]
+        )
+    )
+    choice = routes.choose(domain)
+    assert (choice.domain, choice.path) == (entry, path)
+    assert choice.next_hop == routes.find(domain)
+
+
+def test_without_a_route_the_choice_has_no_entry() -> None:
+    choice = Routes().choose("example.net")
+    assert (choice.next_hop, choice.domain, choice.path) == (UseDns("example.net"), "", "")

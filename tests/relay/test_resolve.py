@@ -14,8 +14,9 @@ from tests.fakes.resolver import FakeResolver
 
 from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
+from gatepost.policy.hop import Hop, LeftOut
 from gatepost.relay.outcome import Failure, Stage
-from gatepost.relay.resolve import Hop, Unresolved, resolve
+from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.services import Runtime
 
 D = "partner.example"
@@ -45,10 +46,10 @@ class Lookup:
         )
         self.rng = random.Random(3)
 
-    def hops(self, domain: str = D) -> list[Hop]:
+    def hops(self, domain: str = D, **choices: Any) -> list[Hop]:
         parts = Parts(self.zone, self.rng)
         rule = self.runtime.destinations.find(domain, date(2026, 1, 1))
-        return asyncio.run(resolve(parts, self.runtime, domain, rule))  # type: ignore[arg-type]
+        return asyncio.run(resolve(parts, self.runtime, domain, rule, **choices))  # type: ignore[arg-type]
 
     def shown(self, domain: str = D) -> list[str]:
         return [str(hop) for hop in self.hops(domain)]
@@ -209,3 +210,19 @@ def test_a_domain_with_hundreds_of_exchangers_is_bounded() -> None:
         it.zone.set_addresses(f"h{number}.example", f"192.0.2.{number % 200 + 1}", "2001:db8::1")
     assert len(it.hops()) == 20
     assert len(it.zone.asked) < 30
+
+
+def test_what_is_left_out_is_told_with_its_reason() -> None:
+    it = Lookup()
+    it.zone.set_mx(
+        D, (10, "good.example"), (20, "mixed.example"), (25, "gone.example"), (30, "mx.example.net")
+    )
+    it.zone.set_addresses("good.example", "192.0.2.1")
+    it.zone.set_addresses("mixed.example", "192.0.2.2", "127.0.0.9")
+    told: list[LeftOut] = []
+    assert len(it.hops(told=told.append)) == 2
+    assert set(told) == {
+        LeftOut("mx.example.net", "", "leads to this gateway itself"),
+        LeftOut("mixed.example", "127.0.0.9", "loopback address"),
+        LeftOut("gone.example", "", "DNS Hard Error looking up gone.example (A):  NXDomain"),
+    }

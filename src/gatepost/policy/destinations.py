@@ -9,7 +9,7 @@ passed (UTC) is as if it were not there.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gatepost.config.outbound import Dane
@@ -63,6 +63,15 @@ class DestinationEntry:
         return self.until is None or today <= self.until
 
 
+@dataclass(frozen=True, slots=True)
+class DestinationChoice:
+    """Which rule counts for a domain, and why. `entry` None: the default. `expired` would have come before it."""
+
+    rule: DestinationRule
+    entry: DestinationEntry | None
+    expired: tuple[DestinationEntry, ...] = ()
+
+
 class DestinationTable:
     """The compiled table. Immutable; a look-up costs one dictionary access for each label."""
 
@@ -88,13 +97,28 @@ class DestinationTable:
 
     def find(self, domain: str, today: datetime.date) -> DestinationRule:
         """The rule for a recipient domain in its normalised form (`core.address.normalise_domain`)."""
+        for entry in self._naming(domain):
+            if entry.lives(today):
+                return entry.rule
+        return self.default
+
+    def choose(self, domain: str, today: datetime.date) -> DestinationChoice:
+        """What `find` finds, with the entry it comes from and those that have ended."""
+        expired: list[DestinationEntry] = []
+        for entry in self._naming(domain):
+            if entry.lives(today):
+                return DestinationChoice(entry.rule, entry, tuple(expired))
+            expired.append(entry)
+        return DestinationChoice(self.default, None, tuple(expired))
+
+    def _naming(self, domain: str) -> Iterator[DestinationEntry]:
+        """The entries that name a domain, the nearest first, ended ones too."""
         entry = self._entries.get(domain)
-        if entry is not None and entry.lives(today):
-            return entry.rule
+        if entry is not None:
+            yield entry
         start = domain.find(".")
         while start >= 0:
             entry = self._entries.get(domain[start:])
-            if entry is not None and entry.lives(today):
-                return entry.rule
+            if entry is not None:
+                yield entry
             start = domain.find(".", start + 1)
-        return self.default

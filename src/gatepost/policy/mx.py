@@ -10,12 +10,17 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from gatepost.core.address import normalise_domain
 
 MAX_MX_HOSTS = 20  # tried for one message; a domain may publish hundreds
+
+NOT_A_NAME = "no host name"
+OURSELVES = "leads to this gateway itself"
+NOT_BETTER = "not preferred to this gateway, which is an exchanger too"
+BEYOND = f"beyond the first {MAX_MX_HOSTS} exchangers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,14 @@ class MxOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MxOrder:
-    """The exchangers in the order in which they are tried; none unless `outcome` is FOUND."""
+    """The exchangers in the order in which they are tried; none unless `outcome` is FOUND.
+
+    `dropped` are the records that are not used, each with the reason.
+    """
 
     ranked: tuple[MxHost, ...]
     outcome: MxOutcome
+    dropped: tuple[tuple[MxHost, str], ...] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -69,15 +78,19 @@ def order_hosts(records: Iterable[MxHost], own_names: Collection[str], rng: rand
     if raw and all(record.host in (".", "") for record in raw):
         return MxOrder((), MxOutcome.NULL)
     best: dict[str, int] = {}
+    nameless = []
     for record in raw:
         host = _host_name(record.host)
-        if host and record.preference < best.get(host, 65536):
+        if not host:
+            nameless.append((record, NOT_A_NAME))
+        elif record.preference < best.get(host, 65536):
             best[host] = record.preference
     if not best:
-        return MxOrder((), MxOutcome.NO_HOST)
+        return MxOrder((), MxOutcome.NO_HOST, tuple(nameless))
     drawn = sorted((preference, rng.random(), host) for host, preference in best.items())
     ranked = tuple(MxHost(preference, host) for preference, _, host in drawn)
-    return drop_ourselves(ranked, lambda record: record.host in own_names)
+    order = drop_ourselves(ranked, lambda record: record.host in own_names)
+    return replace(order, dropped=(*nameless, *order.dropped))
 
 
 def _host_name(text: str) -> str:
@@ -98,8 +111,10 @@ def drop_ourselves(ranked: Sequence[MxHost], is_ours: Callable[[MxHost], bool]) 
 
     To be asked again when the addresses are known: a foreign name may lead to our own address.
     """
-    limit = min((host.preference for host in ranked if is_ours(host)), default=None)
+    ours = [host for host in ranked if is_ours(host)]
+    limit = min((host.preference for host in ours), default=None)
     left = ranked if limit is None else [host for host in ranked if host.preference < limit]
-    if not left:
-        return MxOrder((), MxOutcome.LOOP)
-    return MxOrder(tuple(left[:MAX_MX_HOSTS]), MxOutcome.FOUND)
+    dropped = [(host, OURSELVES if host in ours else NOT_BETTER) for host in ranked if host not in left]
+    dropped += [(host, BEYOND) for host in left[MAX_MX_HOSTS:]]
+    outcome = MxOutcome.FOUND if left else MxOutcome.LOOP
+    return MxOrder(tuple(left[:MAX_MX_HOSTS]), outcome, tuple(dropped))

@@ -50,6 +50,6 @@ def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path:
 def compile_routes(document: Document) -> Routes:
     """The smtp routes."""
     return Routes(
-        Route(route.domain, tuple(parse_route_host(host) for host in route.hosts))
-        for route in document.smtp_routes
+        Route(route.domain, tuple(parse_route_host(host) for host in route.hosts), f"smtp_routes[{index}]")
+        for index, route in enumerate(document.smtp_routes)
     )

@@ -64,28 +64,40 @@ NextHop = UseDns | UseAddress | FixedHosts | Reject
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of `smtp_routes`."""
+    """One entry of `smtp_routes`; `path` is its place in the configuration."""
 
     domain: str
     hosts: Sequence[WrittenHost]
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """The next hop of a domain, and the entry that says so: its domain as written, and its place; both empty without one."""
+
+    next_hop: NextHop
+    domain: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
+    route: Route
     hosts: tuple[RouteHost, ...]
     reject: bool = False
 
 
-def _compile(hosts: Sequence[WrittenHost]) -> _Compiled:
+def _compile(route: Route) -> _Compiled:
     """`usedns` compiles to no hosts. Raises ValueError where it or `reject` has company."""
+    hosts = route.hosts
     words = {host.kind for host in hosts} & {RouteKind.USE_DNS, RouteKind.REJECT}
     if words and len(hosts) > 1:
         raise ValueError(f"`{words.pop()}` stands alone in a route")
     if not hosts:
         raise ValueError("a route needs at least one host")
     if words:
-        return _Compiled((), reject=RouteKind.REJECT in words)
-    return _Compiled(tuple(_host(host) for host in hosts))
+        return _Compiled(route, (), reject=RouteKind.REJECT in words)
+    return _Compiled(route, tuple(_host(host) for host in hosts))
 
 
 def _host(written: WrittenHost) -> RouteHost:
@@ -99,22 +111,35 @@ class Routes:
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._table: dict[str, _Compiled] = {}
         for route in routes:
-            self._table.setdefault(_key(route.domain), _compile(route.hosts))
+            self._table.setdefault(_key(route.domain), _compile(route))
 
     def find(self, domain: str) -> NextHop:
         """The next hop for a recipient domain in its normalised form."""
+        return _next_hop(self._naming(domain), domain)
+
+    def choose(self, domain: str) -> RouteChoice:
+        """What `find` finds, with the entry it comes from."""
+        found = self._naming(domain)
+        if found is None:
+            return RouteChoice(_next_hop(None, domain))
+        return RouteChoice(_next_hop(found, domain), found.route.domain, found.route.path)
+
+    def _naming(self, domain: str) -> _Compiled | None:
+        """The entry that counts for a domain."""
         found = self._table.get(domain)
         start = domain.find(".")
         while found is None and start >= 0:
             found = self._table.get(domain[start:])
             start = domain.find(".", start + 1)
-        if found is None:
-            found = self._table.get("ALL")
-        if found is None or not (found.hosts or found.reject):
-            return _without_route(domain)
-        if found.reject:
-            return Reject("the smtp route of this domain says reject")
-        return FixedHosts(found.hosts)
+        return found if found is not None else self._table.get("ALL")
+
+
+def _next_hop(found: _Compiled | None, domain: str) -> NextHop:
+    if found is None or not (found.hosts or found.reject):
+        return _without_route(domain)
+    if found.reject:
+        return Reject("the smtp route of this domain says reject")
+    return FixedHosts(found.hosts)
 
 
 def _key(domain: str) -> str:

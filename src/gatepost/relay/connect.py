@@ -27,6 +27,7 @@ from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdic
 from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
+from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import (
     DestinationRule,
     judge_tls,
@@ -35,7 +36,6 @@ from gatepost.policy.tls_out import (
 from gatepost.policy.tls_words import failure_line, failure_status, tls_record
 from gatepost.relay.deliver import Connection, ConnectionBroken, expect, pool_key, report_broken
 from gatepost.relay.outcome import Failure, Stage
-from gatepost.relay.resolve import Hop
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import observe_session, plan_for
 from gatepost.relay.services import Runtime, Services

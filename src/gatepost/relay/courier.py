@@ -15,11 +15,12 @@ import asyncio
 from typing import Any
 
 from gatepost.core.events import SpoolProblem
+from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection, Stale
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed
-from gatepost.relay.resolve import Hop, Unresolved, resolve
+from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
 from gatepost.relay.settle import Settler

@@ -23,10 +23,10 @@ from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsOutcome, TlsPlan
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
+from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import judge_tls
 from gatepost.policy.tls_words import delivery_record, tls_record
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
-from gatepost.relay.resolve import Hop
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import expires, plan_for
 from gatepost.relay.services import Runtime, Services

@@ -9,15 +9,16 @@ DNS), what the operator wrote in a route is not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from gatepost.core.address import IPAddress
 from gatepost.core.address_ranges import refused_address
-from gatepost.core.tlsa import TlsaAnswer
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, Mx
+from gatepost.policy.hop import Hop, LeftOut
 from gatepost.policy.mx import (
     MxHost,
+    MxOrder,
     MxOutcome,
     drop_ourselves,
     order_hosts,
@@ -26,7 +27,6 @@ from gatepost.policy.route import FixedHosts, Reject, RouteHost, UseAddress, Use
 from gatepost.policy.tls_out import DestinationRule, HopNames
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.services import Runtime, Services
-from gatepost.wire.mta_sts import StsPolicy
 
 MAX_HOPS = 20  # addresses tried for one destination in one attempt
 SMTP_PORT = 25
@@ -38,23 +38,12 @@ _BAD_MX = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One address to deliver to, and the names that led there."""
+Told = Callable[[LeftOut], None]
+"""Is told of each host and address that DNS names and that is not used."""
 
-    address: IPAddress
-    port: int
-    names: HopNames
-    tlsa: TlsaAnswer | None = None  # None: not asked for, or the hop is an address
-    sts: tuple[str, StsPolicy] | None = None  # the MTA-STS policy that counts here, with its domain
 
-    @property
-    def host(self) -> str:
-        return self.names.mx_host or self.names.route_host or str(self.address)
-
-    def __str__(self) -> str:
-        where = f"[{self.address}]:{self.port}"
-        return where if self.host == str(self.address) else f"{self.host} {where}"
+def _nobody(left_out: LeftOut) -> None:
+    """A delivery does not ask what was left out."""
 
 
 class Unresolved(Exception):
@@ -69,12 +58,14 @@ def _unresolved(stage: Stage, text: str, *, permanent: bool) -> Unresolved:
     return Unresolved(Failure(stage, permanent, (text,)))
 
 
-async def resolve(services: Services, runtime: Runtime, domain: str, rule: DestinationRule) -> list[Hop]:
+async def resolve(
+    services: Services, runtime: Runtime, domain: str, rule: DestinationRule, told: Told = _nobody
+) -> list[Hop]:
     """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved.
 
     Where the rule asks for it, with the TLSA records of each host and the MTA-STS policy of the domain whose MX records led there.
     """
-    hops = await _resolve(services, runtime, domain)
+    hops = await _resolve(services, runtime, domain, told)
     if rule.asks_dane:
         hops = await _with_tlsa(services, hops)
     return await _with_sts(services, hops) if rule.asks_sts else hops
@@ -98,16 +89,16 @@ async def _with_tlsa(services: Services, hops: list[Hop]) -> list[Hop]:
     return [replace(hop, tlsa=answers.get((hop.host, hop.port))) for hop in hops]
 
 
-async def _resolve(services: Services, runtime: Runtime, domain: str) -> list[Hop]:
+async def _resolve(services: Services, runtime: Runtime, domain: str, told: Told) -> list[Hop]:
     match runtime.routes.find(domain):
         case Reject(reason):
             raise _unresolved(Stage.POLICY, reason, permanent=True)
         case UseAddress(address):
             return [_literal_hop(runtime, domain, address)]
         case UseDns(name):
-            return await _by_mx(services, runtime, domain, name, route=None)
+            return await _by_mx(services, runtime, domain, name, told, route=None)
         case FixedHosts(hosts):
-            return await _by_route(services, runtime, domain, hosts)
+            return await _by_route(services, runtime, domain, hosts, told)
 
 
 def _literal_hop(runtime: Runtime, domain: str, address: IPAddress) -> Hop:
@@ -119,7 +110,7 @@ def _literal_hop(runtime: Runtime, domain: str, address: IPAddress) -> Hop:
 
 
 async def _by_route(
-    services: Services, runtime: Runtime, domain: str, hosts: Iterable[RouteHost]
+    services: Services, runtime: Runtime, domain: str, hosts: Iterable[RouteHost], told: Told
 ) -> list[Hop]:
     """The hops of an operator's route, in written order. One host that fails does not stop the others."""
     hops: list[Hop] = []
@@ -130,23 +121,24 @@ async def _by_route(
                 names = HopNames(domain, address=str(host.address), literal=True)
                 hops.append(Hop(host.address, host.port, names))
             elif host.mx:
-                hops += await _by_mx(services, runtime, domain, host.host, route=host)
+                hops += await _by_mx(services, runtime, domain, host.host, told, route=host)
             else:
                 names = HopNames(domain, route_host=host.host)
                 hops += _hops(await services.resolver.addresses(host.host), host.host, host.port, names)
         except Unresolved as error:
+            told(LeftOut(host.host, "", error.failure.text))
             failure = _kinder(failure, error.failure)
     if not hops:
         raise Unresolved(failure or Failure(Stage.HOST, True, ("the smtp route names no host",)))
-    return hops[:MAX_HOPS]
+    return _first(hops, told)
 
 
 async def _by_mx(
-    services: Services, runtime: Runtime, domain: str, name: str, *, route: RouteHost | None
+    services: Services, runtime: Runtime, domain: str, name: str, told: Told, *, route: RouteHost | None
 ) -> list[Hop]:
     """The mail exchangers of `name`, or `name` itself where there is no MX record (RFC 5321 §5.1)."""
     answer = await services.resolver.mx(name)
-    hosts = _exchangers(services, runtime, answer, name)
+    hosts = _exchangers(services, runtime, answer, name, told)
     found = await asyncio.gather(*(services.resolver.addresses(host.host) for host in hosts))
     addresses = dict(zip((host.host for host in hosts), found, strict=True))
 
@@ -159,9 +151,22 @@ async def _by_mx(
         )
 
     order = drop_ourselves(hosts, ours)
+    _tell(order, told)
     if order.outcome is MxOutcome.LOOP:
         raise _unresolved(Stage.LOOP, f"{name}: {order.outcome.text}", permanent=True)
-    return _mx_hops(runtime, domain, route, order.ranked, addresses, signed=answer.secure)
+    return _mx_hops(runtime, domain, route, order.ranked, addresses, told, signed=answer.secure)
+
+
+def _tell(order: MxOrder, told: Told) -> None:
+    for host, reason in order.dropped:
+        told(LeftOut(host.host, "", reason))
+
+
+def _first(hops: list[Hop], told: Told) -> list[Hop]:
+    """As many as are tried in one attempt."""
+    for hop in hops[MAX_HOPS:]:
+        told(LeftOut(hop.host, str(hop.address), f"beyond the first {MAX_HOPS} addresses"))
+    return hops[:MAX_HOPS]
 
 
 def _mx_hops(
@@ -170,6 +175,7 @@ def _mx_hops(
     route: RouteHost | None,
     ranked: Iterable[MxHost],
     addresses: Mapping[str, DnsAnswer[IPAddress]],
+    told: Told,
     *,
     signed: bool,
 ) -> list[Hop]:
@@ -189,18 +195,22 @@ def _mx_hops(
             for hop in _hops(known, host.host, route.port if route else SMTP_PORT, names):
                 reason = "" if route else _refused(runtime, hop.address)
                 if reason:
+                    told(LeftOut(host.host, str(hop.address), reason))
                     text = f"{host.host} [{hop.address}]: {reason}"
                     failure = _kinder(failure, Failure(Stage.HOST, True, (text,)))
                 else:
                     hops.append(hop)
         except Unresolved as error:
+            told(LeftOut(host.host, "", error.failure.text))
             failure = _kinder(failure, error.failure)
     if not hops:
         raise Unresolved(failure or Failure(Stage.HOST, True, (f"no exchanger of {domain} has an address",)))
-    return hops[:MAX_HOPS]
+    return _first(hops, told)
 
 
-def _exchangers(services: Services, runtime: Runtime, answer: DnsAnswer[Mx], name: str) -> tuple[MxHost, ...]:
+def _exchangers(
+    services: Services, runtime: Runtime, answer: DnsAnswer[Mx], name: str, told: Told
+) -> tuple[MxHost, ...]:
     match answer.status:
         case DnsStatus.TEMPORARY:
             text = f"DNS Soft Error looking up {name} (MX): {answer.detail}"
@@ -213,6 +223,7 @@ def _exchangers(services: Services, runtime: Runtime, answer: DnsAnswer[Mx], nam
         case DnsStatus.FOUND:
             records = (MxHost(mx.preference, mx.host) for mx in answer.values)
             order = order_hosts(records, runtime.own_names, services.rng)
+    _tell(order, told)
     if order.outcome is not MxOutcome.FOUND:
         raise _unresolved(_BAD_MX[order.outcome], f"{name}: {order.outcome.text}", permanent=True)
     return order.ranked

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gatepost.config.values import limit_number
+from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.outcome import Due
 from gatepost.relay.services import Runtime, Services
@@ -30,7 +31,6 @@ from gatepost.store.spool import RecipientState, StoredMessage
 
 if TYPE_CHECKING:
     from gatepost.relay.deliver import Connection
-    from gatepost.relay.resolve import Hop
 
 EASY_COURIERS = 4  # connections that a destination gets before its queue must be longer than their number
 ALL = "all"  # the key under which all delivery connections are counted

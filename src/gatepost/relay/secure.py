@@ -12,8 +12,8 @@ from gatepost.pki.dane import judge_dane
 from gatepost.pki.judge import Code, Purpose
 from gatepost.pki.names import match_names
 from gatepost.policy.dane import record_name
+from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import DestinationRule, plan_tls
-from gatepost.relay.resolve import Hop
 from gatepost.relay.services import Runtime, Services
 
 
