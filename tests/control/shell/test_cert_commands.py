@@ -164,6 +164,7 @@ def test_a_renewal_is_shown_before_and_done(running: Bench, tmp_path: Path) -> N
     text = " ".join(said.out.split())
     assert "Commit it first" in text
     assert "waits beside the served one" in text
+    assert "served by" not in text  # only the request is new
     ok("config", "commit")
     assert "for a new key, which waits" in ok("cert", "show", "gw").out
     assert "given up" in " ".join(ok("cert", "renew", "gw", "--new-key", "--dry-run").out.split())

@@ -229,8 +229,8 @@ def test_a_proof_shows_a_table(site: Site) -> None:
     site.gateway.refused("cert", "prove", status=69)
     site.gateway.start(workers=1)
     text = site.gateway.command("cert", "prove")
-    assert re.search(r"IncomingMail +\(no SNI\) +any +gw +[0-9a-f]{16} +yes", text)
-    assert re.search(r"IncomingMail +unknown-name.invalid +rsa +gw +- +yes", text)
+    assert re.search(r"IncomingMail +\(no SNI\) +any +gw +[0-9a-f]{12} +yes", text)
+    assert re.search(r"IncomingMail +unknown-name.invalid +rsa +gw +none +yes", text)
     assert re.search(r"Version \d+, 2 listeners, \d+ handshakes: all as meant", text)
 
 

@@ -19,7 +19,8 @@ ListArgument = Annotated[str, typer.Argument(metavar="system|custom", help="Whic
 FingerprintArgument = Annotated[
     str, typer.Argument(metavar="FINGERPRINT", help="SHA-256 as `ca list` shows it; its beginning is enough.")
 ]
-SHOWN_DIGITS = 16
+SHOWN_DIGITS = 12
+SHOWN_NAME = 36  # of a name in the list, so that a row fits a terminal; `ca show` has the whole subject
 
 
 def make() -> typer.Typer:
@@ -69,10 +70,14 @@ def _say_list(name: str, rows: list[Mapping[str, Any]]) -> None:
     table(
         (heading, "Valid until", "Fingerprint", "Status"),
         [
-            (row["subject"], day(row["not_after"]), row["fingerprint"][:SHOWN_DIGITS], row["status"])
+            (_short(row["name"]), day(row["not_after"]), row["fingerprint"][:SHOWN_DIGITS], row["status"])
             for row in rows
         ],
     )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
 
 
 def show(fingerprint: FingerprintArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:

@@ -62,7 +62,8 @@ def renew(
         if as_json:
             say_json(answer)
         else:
-            say_changed(client, answer)
+            made = answer["step"] == "self-signed"
+            say_changed(client, answer if made else {**answer, "replaces": []})  # a request serves nobody
             _say_next(answer)
 
 

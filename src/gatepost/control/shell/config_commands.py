@@ -186,5 +186,8 @@ def export(
     write_file(file, found["text"].encode("utf-8"), secret=certificates)
     if certificates:
         note(f"{'The output' if file == STANDARD else file} holds private keys in clear: keep it safe.")
+    elif file != STANDARD:
+        note("It holds no certificates and no keys; --with-certificates adds them, and")
+        note("`gatepost cert export` writes one of them under a pass-phrase.")
     if file != STANDARD:
         say(f"Version {found['version']} is in {file}.")

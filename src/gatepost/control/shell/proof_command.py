@@ -12,6 +12,8 @@ from gatepost.control.shell.options import HomeOption, JsonOption
 from gatepost.control.shell.screen import local, note, plural, safe, say, say_json, table
 from gatepost.core.errors import Exit
 
+SHOWN_DIGITS = 12  # of a fingerprint, as in the history of `cert show`
+
 
 def prove(as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Ask every listener which certificate it shows, and compare it with what is meant."""
@@ -46,7 +48,7 @@ def _say(found: dict[str, Any]) -> None:
                 row["sni"] or "(no SNI)",
                 row["keys"],
                 row["certificate"],
-                row["served"][:16] or "-",
+                row["served"][:SHOWN_DIGITS] or "none",
                 "yes" if row["fulfilled"] else f"no: {row['reason']}",
             )
             for row in found["rows"]
