@@ -7,7 +7,7 @@ import pytest
 from gatepost.core.address import Address
 from gatepost.core.envelope import Envelope, Recipient
 from gatepost.core.reply import Reply
-from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
+from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply, telling
 from gatepost.store.spool import Progress, StoredMessage
 
 
@@ -51,3 +51,13 @@ def test_a_failure_for_all() -> None:
     outcome = failed(due, failure, 7)
     assert outcome == Outcome(7, failures={0: failure, 1: failure}, remote="mx [192.0.2.1]:25")
     assert due.attempts == 3
+
+
+def test_what_tls_prevented_is_told_before_what_the_network_did() -> None:
+    network = Failure(Stage.NETWORK, False, ("refused",))
+    unsupported = Failure(Stage.TLS_UNSUPPORTED, False, ("no STARTTLS",))
+    broken = Failure(Stage.TLS, False, ("verify error",))
+    assert telling(broken, network) is telling(network, broken) is telling(unsupported, broken) is broken
+    assert telling(unsupported, network) is unsupported
+    later = Failure(Stage.NETWORK, False, ("timeout",))
+    assert telling(network, later) is later

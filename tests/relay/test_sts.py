@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.fakes.resolver import FakeResolver
 
-from gatepost.relay.sts import FRESH, RETRY, StsPolicies
+from gatepost.relay.sts import FRESH, RETRY, StsAccount, StsPolicies
 from gatepost.store.sts_cache import CachedPolicy, StsCache
 from gatepost.wire.mta_sts import Mode, StsFault, StsPolicy
 
@@ -174,3 +174,33 @@ def test_what_is_on_disk_is_believed_only_for_its_own_domain_and_form(tmp_path: 
     cache.forget(D)
     cache.forget(D)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_account_tells_how_long_a_policy_counts_and_why_a_fetch_failed(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path)
+        start = world.clock.time
+        assert world.policies.account(D) is None
+        await world.of()
+        assert world.policies.account(D) == StsAccount("1", start, start + WEEK)
+        world.web.answer = "the web server answered 500"
+        world.record("2")
+        world.clock.advance(RETRY)
+        assert await world.mode() is Mode.ENFORCE
+        assert world.policies.account(D) == StsAccount(
+            "1", start, start + WEEK, "the web server answered 500"
+        )
+
+    asyncio.run(main())
+
+
+def test_the_account_of_a_policy_that_was_never_had(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path)
+        world.web.answer = "the web server answered 404"
+        assert await world.mode() is None
+        known = world.policies.account(D)
+        assert known is not None
+        assert (known.identifier, known.until, known.problem) == ("1", 0.0, "the web server answered 404")
+
+    asyncio.run(main())

@@ -39,7 +39,7 @@ from gatepost.net.dns_answer import (
     Undetermined,
 )
 from gatepost.net.dns_client import DnsClient, NoAnswer, Response
-from gatepost.net.dns_trust import DnsTrust
+from gatepost.net.dns_trust import DnsTrust, Validation
 
 T = TypeVar("T")
 
@@ -140,6 +140,11 @@ class Resolver:
         except TimeoutError:
             return Undetermined(f"no answer within {self._ptr_seconds:g} s")
         return answer
+
+    @property
+    def verdicts(self) -> tuple[Validation, ...]:
+        """What the probe of each server came to; none where DNSSEC is not asked for, or before the first probe."""
+        return self._trust.verdicts if self._trust is not None else ()
 
     def forget(self) -> None:
         """Drop everything cached (a commit changed the servers, or their trust)."""

@@ -5,6 +5,8 @@ What R24 asks is kept here by construction: a failure after the 220 of STARTTLS 
 
 A client certificate is offered when the peer asks for one. If the handshake fails after it was asked for, one
 reconnect goes without it at the same level, remembered for a day (architecture 4, Client certificate).
+
+Each connection leaves a `Trail` of what was seen, for whoever explains a delivery by making its calls.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdic
 from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
+from gatepost.net.trail import Trail
 from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import (
     DestinationRule,
@@ -78,13 +81,14 @@ class Opener:
         self._stream: Stream | None = None
         self._certificate_shown = False
         self._behind_220 = False  # STARTTLS was accepted: what fails from now on is a broken handshake (R24)
+        self.trails: list[Trail] = []  # one for each connection that was tried, at most two
 
     def key(self, *, clear_allowed: bool, broken_attempts: int) -> tuple[Any, ...]:
         """The pool key of a connection that would do (architecture 4, Reuse)."""
-        plan = self._plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        plan = self.plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
         return pool_key(self._hop, plan, self._runtime)
 
-    def _plan(self, *, clear_allowed: bool, broken_attempts: int) -> TlsPlan:
+    def plan(self, *, clear_allowed: bool, broken_attempts: int) -> TlsPlan:
         """The plan, without the client certificate where this hop did not stand it."""
         plan = plan_for(
             self._runtime,
@@ -103,7 +107,7 @@ class Opener:
 
     async def open(self, *, clear_allowed: bool, broken_attempts: int) -> Connection:
         """A connection on which mail may pass. Raises HopFailed."""
-        plan = self._plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        plan = self.plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
         if plan.forbidden:
             raise self._forbidden(plan)
         try:
@@ -126,11 +130,13 @@ class Opener:
 
     async def _attempt(self, plan: TlsPlan) -> Connection:
         """One TCP connection. Whatever ends it early also closes it and logs the close."""
+        self.trails.append(Trail(plan))
         self._dcid = self._services.ids.dcid.take()
         self._certificate_shown = self._behind_220 = False
         self._stream = None
         stream = await self._dial()
         self._stream = stream
+        self._trail.local = stream.local.host
         engine = ClientEngine(self._runtime.hello(stream.local.host))
         connection = None
         try:
@@ -148,6 +154,7 @@ class Opener:
             )
             return connection
         except ConnectionBroken as broken:
+            self._trail.broken = broken.text
             self._report(broken)
             raise HopFailed(
                 broken.failure(str(self._hop)), self._dcid, handshake_broken=self._behind_220
@@ -170,6 +177,7 @@ class Opener:
             )
         except DialFailed as error:
             broken = ConnectionBroken(str(error))
+            self._trail.broken = broken.text
             self._report(broken)
             raise HopFailed(broken.failure(str(hop)), self._dcid) from None
         services.counters.connections_out += 1
@@ -183,11 +191,13 @@ class Opener:
         stream = self._live()
         stream.set_deadline(self._times.greeting)
         event = await expect(stream, engine)
+        if isinstance(event, Greeting):
+            self._trail.greeting = event.reply
         if not isinstance(event, Greeting) or event.reply.code != 220:
             raise _unwelcome(event)
-        await self._hello(engine)
+        self._trail.hello = await self._hello(engine)
 
-    async def _hello(self, engine: ClientEngine) -> None:
+    async def _hello(self, engine: ClientEngine) -> HelloDone:
         stream = self._live()
         stream.set_deadline(self._times.command)
         engine.hello()
@@ -195,6 +205,7 @@ class Opener:
         event = await expect(stream, engine, self._times.command)
         if not isinstance(event, HelloDone):
             raise _unwelcome(event)
+        return event
 
     # --- TLS ---------------------------------------------------------------------------------
 
@@ -212,7 +223,7 @@ class Opener:
                 self._suspect()
         else:
             facts = await self._starttls(engine, plan)
-        outcome = judge_tls(plan, facts)
+        outcome = self._trail.outcome = judge_tls(plan, facts)
         self._log(outcome)
         if not outcome.may_pass:
             raise self._refused(outcome)
@@ -224,9 +235,10 @@ class Opener:
     async def _hello_inside(self, engine: ClientEngine) -> None:
         """EHLO again. With TLS 1.3 a peer's dislike of our certificate shows only now."""
         try:
-            await self._hello(engine)
+            self._trail.hello_inside = await self._hello(engine)
         except ConnectionBroken as broken:
             if self._certificate_shown and broken.reply is None:
+                self._trail.broken = broken.text
                 raise _CertificateUnwelcome from None
             raise
 
@@ -248,6 +260,7 @@ class Opener:
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=broken.text)
         if not isinstance(event, StartTlsAnswered):
             raise ConnectionBroken("the answer to STARTTLS was not understood")
+        self._trail.starttls = event.reply
         if not event.accepted:
             return TlsFacts(TlsStage.REFUSED, reply=event.reply)
         self._behind_220 = True
@@ -259,10 +272,12 @@ class Opener:
             session = await stream.start_tls(context, sni=plan.sni)
         except TlsFailure as failure:
             if plan.certificate and failure.certificate_requested:
+                self._trail.broken = str(failure)
                 raise _CertificateUnwelcome from None
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(failure))
         except StreamError as error:
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=str(error))
+        self._trail.session = session
         self._certificate_shown = bool(plan.certificate) and session.certificate_requested
         return observe_session(self._services, self._runtime, plan, session)
 
@@ -299,6 +314,7 @@ class Opener:
     def _forbidden(self, plan: TlsPlan) -> HopFailed:
         """The host is not even called: what its domain published could not be learnt, or asks for what it cannot give."""
         outcome = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
+        self.trails.append(Trail(plan, outcome=outcome))
         wanted, alert = f"{plan.level.value} with DANE", plan.alert_on_failure
         self._services.journal.emit(
             RequiredTlsFailed(self._now(), plan.domain, str(self._hop.address), wanted, outcome.reason, alert)
@@ -320,6 +336,11 @@ class Opener:
         return HopFailed(failure, self._dcid, handshake_broken=broken)
 
     # --- small parts -------------------------------------------------------------------------
+
+    @property
+    def _trail(self) -> Trail:
+        """That of the connection at hand."""
+        return self.trails[-1]
 
     def _live(self) -> Stream:
         assert self._stream is not None

@@ -19,7 +19,7 @@ from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection, Stale
-from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed
+from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -321,9 +321,6 @@ def _broken_attempts(due: Due) -> int:
 
 
 def _telling(due: Due, known: Outcome, other: Outcome) -> Outcome:
-    """Of two hosts' failures the one to report: what TLS prevented comes before what the network did (R29)."""
-    first, second = known.failures[due.rids[0]].stage, other.failures[due.rids[0]].stage
-    return known if _RANK.get(first, 0) > _RANK.get(second, 0) else other
-
-
-_RANK = {Stage.TLS: 2, Stage.TLS_UNSUPPORTED: 1}
+    """Of two hosts' outcomes the one to report."""
+    first, second = known.failures[due.rids[0]], other.failures[due.rids[0]]
+    return known if telling(first, second) is first else other

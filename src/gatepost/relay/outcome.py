@@ -119,6 +119,14 @@ class Decision:
     retry_until: float = 0.0
 
 
+def telling(known: Failure, other: Failure) -> Failure:
+    """Of two hosts' failures the one to report: what TLS prevented comes before what the network did (R29)."""
+    return known if _RANK.get(known.stage, 0) > _RANK.get(other.stage, 0) else other
+
+
+_RANK = {Stage.TLS: 2, Stage.TLS_UNSUPPORTED: 1}
+
+
 def failed(due: Due, failure: Failure, dcid: int = 0) -> Outcome:
     """The outcome in which all recipients failed for one reason."""
     return Outcome(dcid, failures=dict.fromkeys(due.rids, failure), remote=failure.remote)

@@ -39,9 +39,21 @@ class _Known:
     policy: StsPolicy | None
     fetched: float
     tried: float  # the last attempt to fetch
+    problem: str = ""  # why the last attempt failed
 
     def lasts(self, now: float) -> bool:
         return self.policy is not None and self.fetched <= now < self.fetched + self.policy.max_age
+
+
+@dataclass(frozen=True, slots=True)
+class StsAccount:
+    """What is remembered of a domain, for people: the record's id, when its policy was fetched and until when it counts, and
+    why the last fetch failed."""
+
+    identifier: str
+    fetched: float
+    until: float
+    problem: str = ""
 
 
 class StsPolicies:
@@ -70,6 +82,14 @@ class StsPolicies:
             asking = self._asking[domain] = asyncio.ensure_future(self._find(domain))
             asking.add_done_callback(lambda _: self._asking.pop(domain, None))
         return await asyncio.shield(asking)
+
+    def account(self, domain: str) -> StsAccount | None:
+        """What is remembered of a domain (normalised), after `of`; None where it announces no policy."""
+        known = self._known.get(domain)
+        if known is None:
+            return None
+        until = known.fetched + known.policy.max_age if known.policy is not None else 0.0
+        return StsAccount(known.identifier, known.fetched, until, known.problem)
 
     async def _find(self, domain: str) -> StsPolicy | None:
         known = await self._remembered(domain)
@@ -108,9 +128,12 @@ class StsPolicies:
         except StsFault as fault:
             self._note(f"MTA-STS policy of {domain} could not be fetched: {fault}")
             if known is not None and lasting is not None:
-                known.tried = now  # its id stays, so that the new one is fetched as soon as that is possible
+                known.tried, known.problem = (
+                    now,
+                    str(fault),
+                )  # its id stays, so that the new one is fetched as soon as that is possible
             else:
-                self._remember(domain, _Known(identifier, None, now, now))
+                self._remember(domain, _Known(identifier, None, now, now, str(fault)))
             return lasting
         self._remember(domain, _Known(identifier, policy, now, now))
         if policy.mode is Mode.NONE:
