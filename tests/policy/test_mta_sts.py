@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatepost.config.outbound import Dane
-from gatepost.core.tls import PeerCertificate, TlsFacts, TlsLevel, TlsPlan, TlsStage, TlsVerdict
+from gatepost.core.tls import (
+    NameMatch,
+    NameSource,
+    PeerCertificate,
+    ReferenceName,
+    TlsFacts,
+    TlsLevel,
+    TlsPlan,
+    TlsStage,
+    TlsVerdict,
+)
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
 from gatepost.policy.destinations import DestinationRule
 from gatepost.policy.tls_out import HopNames, judge_tls, plan_tls, verification_text
@@ -98,3 +110,55 @@ def test_an_enforced_policy_authenticates_the_mx_name_for_required_verify() -> N
     made = plan(TlsLevel.REQUIRED_VERIFY, ENFORCE)
     assert made.names[0].name == "mx1.partner.example"
     assert plan(TlsLevel.REQUIRED_VERIFY, TESTING).names == plan(TlsLevel.REQUIRED_VERIFY, None).names
+
+
+RANK = {TlsVerdict.REFUSED: 0, TlsVerdict.VERIFIED: 1, TlsVerdict.ENCRYPTED: 2, TlsVerdict.CLEAR: 3}
+USABLE = TlsaAnswer(TlsaState.FOUND, (Tlsa(3, 1, 1, b"\x01" * 32),), "mx1.partner.example")
+ANSWERS = (
+    None,
+    USABLE,
+    replace(USABLE, records=(Tlsa(0, 1, 1, b"\x01" * 32),)),
+    TlsaAnswer(TlsaState.FAILED, detail="SERVFAIL"),
+    TlsaAnswer(TlsaState.ABSENT, detail="none"),
+)
+PKIX = NameMatch(ReferenceName("partner.example", NameSource.OPERATOR), "DNS:partner.example")
+FACTS = (
+    CLEAR,
+    UP,
+    GOOD,
+    EXPIRED,
+    replace(UP, dane_match="DANE-EE 3 1 1"),
+    replace(GOOD, dane_problem="no match"),
+    replace(GOOD, match=PKIX),
+    TlsFacts(TlsStage.HANDSHAKE_FAILED, error="reset"),
+)
+
+
+@given(
+    st.sampled_from(list(TlsLevel)),
+    st.sampled_from(list(Dane)),
+    st.sampled_from(ANSWERS),
+    st.sampled_from([None, ENFORCE, TESTING, ELSEWHERE, replace(ENFORCE, mode=Mode.NONE)]),
+    st.sampled_from(FACTS),
+    st.booleans(),
+)
+def test_no_combination_of_rules_lowers_a_level(
+    level: TlsLevel,
+    dane: Dane,
+    answer: TlsaAnswer | None,
+    policy: StsPolicy | None,
+    facts: TlsFacts,
+    signed: bool,
+) -> None:
+    """Rule (e): what passes under more rules passes at least as well protected; only proof lets more pass (rule b)."""
+    hop = replace(HOP, mx_signed=signed, mx_secure=signed)
+    alone = judge_tls(plan_tls(DestinationRule(level), hop), facts)
+    rule = DestinationRule(level, dane=dane, mta_sts=True)
+    sts = ("partner.example", policy) if policy is not None else None
+    together = judge_tls(plan_tls(rule, hop, tlsa=answer, sts=sts), facts)
+    if level is TlsLevel.NONE:
+        assert together.verdict is alone.verdict
+    elif together.may_pass and not alone.may_pass:
+        assert together.verdict is TlsVerdict.VERIFIED
+    elif together.may_pass:
+        assert RANK[together.verdict] <= RANK[alone.verdict]
