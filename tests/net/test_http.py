@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 from tests.fakes.ca import Issued, TestAuthority
 from tests.fakes.resolver import FakeResolver
 
@@ -448,3 +451,40 @@ def test_the_products_resolver_is_the_port() -> None:
             await look_up("silent.example")
 
     run(main)
+
+
+def test_nothing_stays_open_behind_the_end_of_a_client() -> None:
+    """A TLS server in another thread that never says goodbye holds up neither `close` nor the end of the loop."""
+    authority = TestAuthority()
+    identity = authority.issue([HOST])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(identity.key_pem + identity.chain_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    gone = threading.Event()
+    ended = threading.Event()
+
+    def hang() -> None:
+        plain, _ = listening.accept()
+        with context.wrap_socket(plain, server_side=True) as connection:
+            while b"\r\n\r\n" not in connection.recv(4096):
+                continue
+            connection.settimeout(10)
+            try:
+                ended.set() if not connection.recv(1) else None
+            except OSError:
+                ended.set()
+            gone.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=hang, daemon=True)
+        thread.start()
+        url = f"https://{HOST}:{listening.getsockname()[1]}/"
+        loop = uvloop.new_event_loop()
+        with pytest.raises(HttpFailed, match="no answer within"):
+            loop.run_until_complete(public(url, trust=authority.root_pem, timeout=0.3, allow_inside=True))
+        assert ended.wait(5)
+        loop.close()
+        gone.set()
+        thread.join()
