@@ -374,7 +374,11 @@ def test_without_an_authority_it_is_renewed_by_hand(bench: Bench) -> None:
 def test_a_failure_is_walked_through_from_the_names_to_the_root(bench: Bench) -> None:
     """R37."""
     bench.call("ca.import", file=b64(ROOT.root_pem))
-    put(bench, CA.issue(["other.example.net"]).sending(leaf_only=True))
+    put(bench, CA.issue(["other.example.net"]).sending(duplicate=True))
+    (walk,) = bench.call("cert.walk", name="gw", offline=True)["walks"]
+    repairs = {step["question"]: step["repair"] for step in walk["steps"]}
+    assert "`gatepost cert check gw --repair`" in repairs["intermediates-duplicate"]
+    put(bench, CA.issue(["other.example.net"]).sending(leaf_only=True), replace=True)
     assign(bench)
     found = bench.call("cert.walk", name="gw", offline=True)
     (walk,) = found["walks"]

@@ -82,6 +82,7 @@ def test_from_a_request_to_the_signed_certificate(running: Bench, tmp_path: Path
     ok("config", "commit")
     page = ok("cert", "show", "gw").out
     assert "Origin   signed" in page
+    assert "Level    machine" in page  # R12
     assert "CN=Example Sub CA, until" in page
     assert "(now)" in page
     again = json.loads(ok("cert", "install", "gw", str(file), "--json").out)

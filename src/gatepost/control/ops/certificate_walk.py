@@ -16,6 +16,7 @@ from gatepost.control.ops.profiles import refusing, stored_in
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
+from gatepost.pki.notes import REPAIR_COMMAND
 from gatepost.pki.profile import Profile
 from gatepost.pki.troubleshooting import Step
 
@@ -35,7 +36,7 @@ async def walk(context: Context, arguments: Arguments, caller: Caller) -> Any:
     return {
         "name": name,
         "walks": [
-            {"subject": pair.leaf.subject, "steps": [_step(step) for step in steps]}
+            {"subject": pair.leaf.subject, "steps": [_step(step, name) for step in steps]}
             for pair, steps in zip(profile.pairs, walked, strict=True)
         ],
         "name_check": compared,
@@ -52,12 +53,12 @@ def _names_to_carry(compared: Mapping[str, Any]) -> tuple[str, list[str]]:
     return listener["interface_host"], list(dict.fromkeys(host["host"] for host in here))
 
 
-def _step(step: Step) -> dict[str, str]:
+def _step(step: Step, name: str) -> dict[str, str]:
     return {
         "question": step.question.value,
         "outcome": step.outcome.value,
         "text": step.text,
-        "repair": step.repair,
+        "repair": step.repair.replace(REPAIR_COMMAND, REPAIR_COMMAND.replace("NAME", name)),
     }
 
 
