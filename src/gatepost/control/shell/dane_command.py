@@ -106,7 +106,7 @@ def _say_places(name: str, found: Mapping[str, Any]) -> None:
 
 
 def _say_place(place: Mapping[str, Any]) -> None:
-    paragraph("", f"{place['owner']} ({_SIGNED[place['signed']]})")
+    paragraph("", f"At {place['owner']} ({_SIGNED[place['signed']]})")
     if place["stands_at"] not in ("", place["owner"]):
         paragraph("", f"It is an alias: the records stand at {place['stands_at']}.")
     paragraph("", place["serving"])
