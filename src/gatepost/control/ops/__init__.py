@@ -5,6 +5,7 @@
     draft           candidate, merge, check, commit: how every change becomes a version (architecture 7)
     versions        config.show, config.history; configuration  all other config.*
     certificates    cert.*, what looks and exports; certificate_making, certificate_changes  what changes; certificate_walk  why not
+    dane            cert.dane: TLSA records to publish and published, and what is not taken before them
     profiles        what they share; consequences  what a commit means for certificates
     authorities     ca.*
     acme            acme.*; acme_parts  what every commit asks of it; acme_rehearsal  a dry run
