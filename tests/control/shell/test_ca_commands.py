@@ -77,6 +77,7 @@ def test_an_import_says_what_was_left_out_on_standard_error(stopped: Home, tmp_p
     refused = gatepost("ca", "import", str(path))
     assert refused.code == Exit.REFUSED
     assert "take the certificate of the authority that signed it" in refused.err
+    assert f"{path}: nothing can be imported" in refused.err
 
 
 def test_the_systems_list_is_exported(stopped: Home, tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_a_revocation_list_from_a_file(stopped: Home, file: Path, tmp_path: Path
     unknown = gatepost("ca", "crl", "import", str(path))
     assert unknown.code == Exit.REFUSED
     assert "gatepost ca import FILE" in unknown.err
+    assert f"{path}: " in unknown.err
     gatepost("ca", "import", str(file))
     said = gatepost("ca", "crl", "import", str(path))
     assert said.out.startswith("The list of CN=One CA is in use: 1 certificate revoked, next update ")

@@ -109,6 +109,7 @@ def test_a_file_that_is_no_answer_is_named(running: Bench, tmp_path: Path) -> No
         said = gatepost("cert", "install", "gw", str(file))
         assert (said.code, said.out) == (Exit.REFUSED, "")
         assert words in said.err
+        assert str(file) in said.err
     assert gatepost("cert", "install", "gw").code == Exit.USAGE
     assert gatepost("cert", "install", "gw", "-", "--intermediates", "-").code == Exit.USAGE
     assert running.versions() == 2

@@ -21,7 +21,7 @@ from gatepost.certs.lifecycle import (
     put_beside,
     replace_first,
 )
-from gatepost.certs.making import DEFAULT_DAYS, new_self_signed
+from gatepost.certs.making import DEFAULT_DAYS, about_file, new_self_signed
 from gatepost.control.ops.draft import draft_of
 from gatepost.control.ops.profiles import key_kind, opened_in, places, put, refuse_existing, refusing
 from gatepost.control.ops.reading import as_text
@@ -130,7 +130,7 @@ async def install(context: Context, arguments: Arguments, caller: Caller) -> Any
         keys=_octets(answer["keys"]),
         notes=tuple(answer["notes"]),
     )
-    with refusing():
+    with refusing(), about_file(values["label"] or values["behind_label"]):
         if values["file"]:
             change = install_signed(profile, brought, context.clock.now(), beside=beside)
             comment = f"signed certificate for {name}"

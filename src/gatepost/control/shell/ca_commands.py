@@ -11,7 +11,7 @@ import typer
 from gatepost.control.shell import crl_commands
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
-from gatepost.control.shell.files import STANDARD, read_file, write_file
+from gatepost.control.shell.files import STANDARD, about, read_file, write_file
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.screen import day, facts, note, plural, safe, say, say_json, table
 
@@ -118,7 +118,8 @@ def import_(
     """Add the authorities of FILE to the custom list. Does not switch the list on."""
     client = Client(home)
     data = b64encode(read_file(file)).decode("ascii")
-    answer = client.call("ca.import", file=data, replace=replace, comment=comment, pending=pending)
+    with about(file):
+        answer = client.call("ca.import", file=data, replace=replace, comment=comment, pending=pending)
     if as_json:
         say_json(answer)
         return

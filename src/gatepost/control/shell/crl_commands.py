@@ -10,7 +10,7 @@ import typer
 
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
-from gatepost.control.shell.files import read_file
+from gatepost.control.shell.files import about, read_file
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.screen import local, note, plural, safe, say, say_json, table
 from gatepost.core.errors import Exit
@@ -90,7 +90,9 @@ def import_(
 ) -> None:
     """Use the revocation list in FILE, at once. A newer one of the same authority takes its place."""
     client = Client(home)
-    answer = client.call("ca.crl.import", file=b64encode(read_file(file)).decode("ascii"))
+    data = b64encode(read_file(file)).decode("ascii")
+    with about(file):
+        answer = client.call("ca.crl.import", file=data)
     if as_json:
         say_json(answer)
         return

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gatepost.core.errors import Exit, OperatorError
 
 MAX_BYTES = 8 * 1024 * 1024
 STANDARD = "-"
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Let a refusal of an operation name the file. One that names places of the configuration is not about the file."""
+    try:
+        yield
+    except OperatorError as error:
+        if error.code is not Exit.REFUSED or error.problems:
+            raise
+        label = "standard input" if name == STANDARD else name
+        raise OperatorError(f"{label}: {error.message}", error.hint) from None
 
 
 def read_file(name: str) -> bytes:
