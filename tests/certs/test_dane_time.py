@@ -121,7 +121,9 @@ def test_one_address_of_a_server_is_enough(watch: Watch) -> None:
 def test_the_ttl_of_the_set_before_counts(watch: Watch) -> None:
     """Who lowers the TTL together with the change has caches that keep the old set as long as it said."""
     watch.look(server(OLD, ttl=3600))
-    assert watch.look(server(OLD, NEW, ttl=60)).at == NOW + TTLS * 3600
+    found = watch.look(server(OLD, NEW, ttl=60))
+    assert found.at == NOW + TTLS * 3600
+    assert "(2 x 3600 s)" in found.reason
 
 
 def test_a_key_that_stays_waits_for_nothing(watch: Watch) -> None:

@@ -203,6 +203,8 @@ def _advice(made: PlaceReport, known: Known, now: float) -> Iterator[str]:
         )
     elif view.signed is Signed.BROKEN:
         yield f"DNSSEC is broken ({view.detail}): senders with DANE do not deliver to this host at all."
+    elif view.signed is Signed.UNKNOWN and view.detail:
+        yield f"Whether the zone is signed is not known ({view.detail}); senders heed records of a signed zone only."
     if not made.ok:
         yield "Publish the lines of the current certificate at once, or bring the earlier certificate back."
     yield from _differences(view)

@@ -16,7 +16,7 @@ kept. Rows R8, issue item 10; case C41.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -204,7 +204,7 @@ class Readiness:
     """Whether a new certificate may be served at `place`, and why; with `waits`, from `at` on.
 
     `protects`: peers with DANE accept what is served now, and waiting keeps it so; where nothing could be seen, that records were
-    there before. `ttl` is the largest of the place.
+    there before. `ttl` is the one that decides.
     """
 
     place: Place
@@ -240,25 +240,28 @@ def readiness(
         return Readiness(place, Verdict.FREE, _nothing_binds(view))
     protects = any(covering(s.records, one, place.host, now) for s in view.answered for one in served)
     fresh = [one for one in new if all(one.chain != old.chain or not one.chain for old in served)]
-    moments, lacking, silent = [now], [], []
+    moments: list[tuple[float, int]] = [(now, view.ttl)]
+    lacking: list[ServerView] = []
+    silent: list[ServerView] = []
     for server in view.counted:
         if server.error:
             silent.append(server)
             continue
         for one in fresh:
-            at = _settled(memory, server, one, served, place.host, now)
-            if at is None:
+            settled = _settled(memory, server, one, served, place.host, now)
+            if settled is None:
                 lacking.append(server)
             else:
-                moments.append(at)
-    found = Readiness(place, Verdict.READY, "", protects=protects, ttl=view.ttl)
-    return _judged(found, max(moments), lacking, silent, now)
+                moments.append(settled)
+    at, ttl = max(moments)
+    found = Readiness(place, Verdict.READY, "", at, protects, ttl)
+    return _judged(found, lacking, silent, now)
 
 
 def _settled(
     memory: Memory, server: ServerView, new: Shown, served: Sequence[Shown], host: str, now: float
-) -> float | None:
-    """From when on every cache has a record of this server that covers it; None where there is none."""
+) -> tuple[float, int] | None:
+    """From when on every cache has a record of this server that covers it, and the TTL that counts; None where there is none."""
     known = memory.servers.get(server.key, Remembered()).records
     moments = []
     for record in covering(server.records, new, host, now):
@@ -266,14 +269,14 @@ def _settled(
         if sighting is None:
             continue
         both = sighting.first and any(covers(record, old, host, now) for old in served)
-        moments.append(min(now, sighting.since) if both else sighting.settled)
+        moments.append((min(now, sighting.since) if both else sighting.settled, sighting.ttl))
     return min(moments, default=None)
 
 
 def _judged(
-    found: Readiness, at: float, lacking: Sequence[ServerView], silent: Sequence[ServerView], now: float
+    found: Readiness, lacking: Sequence[ServerView], silent: Sequence[ServerView], now: float
 ) -> Readiness:
-    place, owner = found.place, found.place.owner
+    at, owner = found.at, found.place.owner
     verdict, reason = Verdict.READY, f"its TLSA record at {owner} has been visible long enough"
     if lacking:
         verdict = Verdict.MISSING
@@ -291,7 +294,7 @@ def _judged(
         )
     elif at > now:
         reason = f"what is served now matches no TLSA record at {owner}, and the new certificate does"
-    return Readiness(place, verdict, reason, at, found.protects, found.ttl)
+    return replace(found, verdict=verdict, reason=reason)
 
 
 def _named(servers: Sequence[ServerView]) -> str:
