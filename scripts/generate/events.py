@@ -48,6 +48,7 @@ SAMPLES: dict[str, Any] = {
     "author": "local:0",
     "by": "local:0",
     "cipher": "TLS_AES_256_GCM_SHA384",
+    "client": {},
     "code": "450",
     "comment": "new route",
     "continues": False,

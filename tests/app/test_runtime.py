@@ -65,3 +65,49 @@ def test_a_listener_that_names_no_certificate_shows_the_demo_one() -> None:
     unnamed = {key: value for key, value in listener().items() if key != "certificate"}
     runtime = build_runtime(payload({"Demo": demo}, listeners=[unnamed]))
     assert shown(runtime.server_contexts["In"], "")[0] == demo.chain_der[0]
+
+
+def test_only_listeners_with_a_policy_that_asks_have_a_context_that_asks() -> None:
+    gw, two = authority().issue(["gw.example"]), authority().issue(["two.example"])
+    sni = [{"name": "mx2.example.net", "certificate": "two"}]
+    asking = {"ACCEPTED": {"verify_client_certificate": True}}
+    runtime = build_runtime(
+        payload(
+            {"gw": gw, "two": two},
+            listeners=[listener(sni=sni, policies=asking), listener("Plain", port=2526)],
+        )
+    )
+    assert list(runtime.asking_contexts) == ["In"]
+    assert runtime.asking_contexts["In"].requests_certificate
+    assert not any(context.requests_certificate for context in runtime.server_contexts.values())
+    for name, issued in (("", gw), ("mx2.example.net", two)):
+        assert shown(runtime.asking_contexts["In"], name)[0] == issued.chain_der[0]
+
+
+def test_a_policy_that_no_group_uses_asks_nobody() -> None:
+    policies = [
+        {"name": "ACCEPTED", "action": "accept", "tls": "preferred"},
+        {"name": "ASKING", "action": "accept", "tls": "required", "verify_client_certificate": True},
+    ]
+    gw = authority().issue(["gw.example"])
+    runtime = build_runtime(payload({"gw": gw}, listeners=[listener()], mail_flow_policies=policies))
+    assert runtime.asking_contexts == {}
+
+
+def test_the_groups_of_each_direction_are_used() -> None:
+    gw = authority().issue(["gw.example"])
+    settings = {"inbound": {"groups": "secp384r1"}, "outbound": {"groups": "secp521r1:secp384r1"}}
+    runtime = build_runtime(payload({"gw": gw}, tls_settings=settings))
+    client = runtime.client_contexts[""].connection()
+    server = runtime.server_contexts["In"].connection()
+    for _ in range(4):
+        for here, there in ((client, server), (server, client)):
+            try:
+                here.do_handshake()
+            except SSL.WantReadError:
+                pass
+            try:
+                there.bio_write(here.bio_read(65536))
+            except SSL.WantReadError:
+                pass
+    assert client.get_group_name() == server.get_group_name() == "secp384r1"

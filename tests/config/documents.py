@@ -72,6 +72,17 @@ def _some(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrate
 _POLICY = {
     "tls": st.sampled_from(["off", "preferred", "required"]),
     "verify_client_certificate": st.booleans(),
+    "accept_server_only_certificates": st.booleans(),
+    "client_identities": st.lists(
+        st.one_of(
+            _some(
+                {"name": st.sampled_from(["MX.partner.example", "bücher.example", "2001:DB8::1"])},
+                {"authority": NAMES},
+            ),
+            st.fixed_dictionaries({"spki": st.sampled_from(["ab" * 32, ":".join(["CD"] * 32)])}),
+        ),
+        max_size=2,
+    ),
     "tls_mandatory_for": NAMES,
     "max_messages_per_connection": LIMITS,
     "max_message_size": st.sampled_from(["1B", "1500KB", "100MB", 7]),

@@ -74,8 +74,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
     found = check(
         document(
             interfaces=[interface],
-            listeners=[listener(policies={"ACCEPTED": {"verify_client_certificate": True}})],
-            mail_flow_policies=[{"name": "ACCEPTED", "action": "accept", "verify_client_certificate": True}],
             destination_controls={
                 "default": {"dane": "mandatory", "mta_sts": True},
                 "destinations": [
@@ -93,8 +91,6 @@ def test_what_is_not_built_yet_is_warned_about_where_it_is_asked_for() -> None:
     assert [problem.path for problem in found if problem.text == NOT_ENFORCED] == [
         "interfaces[0].https",
         "interfaces[0].ssh",
-        "listeners[0].policies[0].verify_client_certificate",
-        "mail_flow_policies[0].verify_client_certificate",
         "tls_settings.web",
     ]
 

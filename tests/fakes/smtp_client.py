@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 
+from tests.fakes.ca import Issued
 from tests.fakes.time_travel import PATIENCE
 
 from gatepost.net.dialer import dial
 from gatepost.net.errors import StreamError
 from gatepost.net.reactor import Reactor
 from gatepost.net.stream import Stream
-from gatepost.net.tls import ClientContext, TlsParameters
+from gatepost.net.tls import ClientContext, Identity, TlsParameters
 
 
 class Client:
@@ -57,9 +58,14 @@ class Client:
         assert (await self.reply()).startswith("220 ")
         return await self.say("EHLO client.example")
 
-    async def starttls(self, ciphers: str = "default") -> None:
+    async def starttls(
+        self, ciphers: str = "default", *, certificate: Issued | None = None, groups: str = ""
+    ) -> None:
+        """STARTTLS and the handshake; shows `certificate` when it is asked for one."""
         assert (await self.say("STARTTLS")).startswith("220 ")
-        await self.stream.start_tls(ClientContext.build(TlsParameters(ciphers=ciphers)), sni="mx.example.net")
+        own = [Identity(certificate.chain_pem, certificate.key_pem)] if certificate is not None else []
+        context = ClientContext.build(TlsParameters(ciphers=ciphers, groups=groups), identities=own)
+        await self.stream.start_tls(context, sni="mx.example.net")
 
     async def envelope(self, sender: str = "a@sender.example", *recipients: str) -> None:
         """MAIL and RCPTs that are accepted."""

@@ -27,6 +27,7 @@ from gatepost.policy.admit import (
     still_holds,
 )
 from gatepost.policy.hat import NameState, PeerName
+from gatepost.policy.tls_in import ClientRule, KnownClient
 
 CONTRACT = load_yaml((Path(__file__).parents[1] / "config" / "data" / "gateway.yaml").read_bytes())
 NONE, UNDETERMINED = NameState.NONE, NameState.UNDETERMINED
@@ -371,6 +372,72 @@ def test_a_refused_connection_has_no_gates() -> None:
 def test_a_session_goes_on_unless_its_rule_or_level_changed(now: dict[str, Any], holds: bool) -> None:
     before = ask(rules(default_policy="ACCEPTED"), "192.0.2.7")
     assert still_holds(before, ask(rules(**now), "192.0.2.7")) is holds
+
+
+def client_policy(**keys: Any) -> ListenerRules:
+    """A listener whose default policy asks for certificates."""
+    asking = {"verify_client_certificate": True, **keys}
+    return rules(default_policy="ACCEPTED", policies={"ACCEPTED": asking})
+
+
+def test_a_session_goes_on_when_only_the_accepted_clients_changed() -> None:
+    """Whether it still may send is judged anew at MAIL; what was asked in the handshake is the same."""
+    before = ask(client_policy(), "192.0.2.7")
+    for now in (
+        client_policy(client_identities=[{"name": "mx.partner.example"}]),
+        client_policy(accept_server_only_certificates=True),
+    ):
+        assert still_holds(before, ask(now, "192.0.2.7"))
+    assert not still_holds(before, ask(rules(default_policy="ACCEPTED"), "192.0.2.7"))
+
+
+def test_clients_that_a_policy_accepts() -> None:
+    def rule(**keys: Any) -> ClientRule | None:
+        policy = ask(client_policy(**keys), "192.0.2.7").policy
+        assert policy is not None
+        return policy.tls_rule.client
+
+    assert rule() == ClientRule()
+    assert rule(verify_client_certificate=False, accept_server_only_certificates=True) is None
+    entries = [
+        {"name": "MX.Partner.example.", "authority": "Partner CA"},
+        {"name": "2001:DB8::1"},
+        {"authority": "Partner CA"},
+        {"spki": "AB" * 32},
+    ]
+    assert rule(client_identities=entries, accept_server_only_certificates=True) == ClientRule(
+        (
+            KnownClient.named("mx.partner.example", authority="Partner CA"),
+            KnownClient.named("2001:db8::1", is_address=True),
+            KnownClient("Partner CA"),
+            KnownClient(key="ab" * 32),
+        ),
+        server_only=True,
+    )
+
+
+def test_a_listener_replaces_the_list_of_clients_as_a_whole() -> None:
+    asking = {
+        "name": "ACCEPTED",
+        "action": "accept",
+        "tls": "preferred",
+        "verify_client_certificate": True,
+        "client_identities": [{"name": "a.example"}],
+    }
+    for changed, names in (
+        ({"banner": "x"}, ["a.example"]),
+        ({"client_identities": [{"name": "b.example"}]}, ["b.example"]),
+        ({"client_identities": []}, []),
+    ):
+        listener = rules(
+            default_policy="ACCEPTED",
+            policies={"ACCEPTED": changed},
+            sections={"mail_flow_policies": [asking]},
+        )
+        policy = ask(listener, "192.0.2.7").policy
+        assert policy is not None
+        assert policy.tls_rule.client is not None
+        assert [client.name and client.name.name for client in policy.tls_rule.client.identities] == names
 
 
 def test_what_a_listener_is_compiled_to() -> None:

@@ -68,6 +68,14 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ["ICID 590125205 TLS success protocol TLSv1 cipher DHE-RSA-AES256-SHA"],
     ),
     (
+        ev.InboundTlsEstablished(AT, 7, "TLSv1.3", "AES", "X25519", "yes: mx.partner.example", {}),
+        ["ICID 7 TLS success protocol TLSv1.3 cipher AES verified yes: mx.partner.example"],
+    ),
+    (
+        ev.InboundTlsEstablished(AT, 7, "TLSv1.3", "AES", "", "no: self-signed (CN=\x1b[2J\nICID 8)", {}),
+        ["ICID 7 TLS success protocol TLSv1.3 cipher AES verified no: self-signed (CN=\\x1b[2J\\x0aICID 8)"],
+    ),
+    (
         ev.InboundTlsFailed(AT, 590052584, NO_SHARED_CIPHER),
         [
             "ICID 590052584 TLS failed: (336109761, 'error:1408A0C1:SSL routines:SSL3_GET_CLIENT_HELLO:no shared cipher')"

@@ -43,6 +43,13 @@ def test_whole_field() -> None:
     )
 
 
+def test_a_client_known_by_its_certificate() -> None:
+    line = b"\r\n\t(verified mx.partner.example)\r\n\tfor <user@example.net>;"
+    assert line in field(client="mx.partner.example")
+    assert b"verified" not in field(client="mx.partner.example", tls=None)
+    assert b"(verified CN=Ann?Lee?evil)" in field(client="CN=Ann Lee)evil")
+
+
 def test_field_of_an_unknown_host_in_clear() -> None:
     assert field(verified=False, address="2001:db8::1", tls=None, recipient=None, helo="[192.0.2.9]") == (
         b"Received: from [192.0.2.9]\r\n\t(unknown [IPv6:2001:db8::1])\r\n"
@@ -112,6 +119,7 @@ def test_c17_c25_outside_text_cannot_break_the_header(text: str, place: str) -> 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_c25_tls_facts_and_recipient_cannot_break_the_header(text: str) -> None:
     assert_sound(field(tls=(text, text)))
+    assert_sound(field(client=text))
     header = field(recipient=Address(f"{text}@example.net", text, "example.net"))
     assert_sound(header)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gatepost.certs.authorities import system_bundle
 from gatepost.config.authorities import StaleRule
+from gatepost.config.inbound import Listener
 from gatepost.config.load import load_plain
 from gatepost.config.model import Document
 from gatepost.config.sni import parse_sni_name
@@ -23,7 +24,7 @@ from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
-from gatepost.policy.admit import compile_rules
+from gatepost.policy.admit import Rules, compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.relay.services import Runtime
 
@@ -57,10 +58,11 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
     parameters = _parameters(document.tls_settings.outbound)
     own = [ipaddress.ip_address(item.address) for item in document.interfaces]
     names = {item.address: item.hostname or document.system.hostname for item in document.interfaces}
+    rules = compile_rules(document)
     return Runtime(
         version=version,
         document=document,
-        rules=compile_rules(document),
+        rules=rules,
         destinations=compile_destinations(document),
         routes=compile_routes(document),
         profiles=_profiles(document),
@@ -78,6 +80,7 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         sources=_sources(document),
         own_names=frozenset(normalise_domain(name) for name in (*names.values(), document.system.hostname)),
         own_addresses=frozenset(own),
+        asking_contexts=_asking_contexts(document, rules, identities, version),
     )
 
 
@@ -94,28 +97,57 @@ def _identities(profiles: Mapping[str, Any]) -> dict[str, tuple[Identity, ...]]:
 
 
 def _parameters(scope: Any) -> TlsParameters:
-    return TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers)
+    groups = "" if scope.groups == "default" else scope.groups
+    return TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers, groups=groups)
 
 
 def _server_contexts(
     document: Document, identities: Mapping[str, tuple[Identity, ...]], version: int
 ) -> dict[str, ServerContext]:
-    """A context for each listener that has a certificate, with what it shows for names of SNI."""
+    """A context for each listener that has a certificate."""
     parameters = _parameters(document.tls_settings.inbound)
     return {
-        listener.name: ServerContext.build(
-            identities[listener.certificate],
-            parameters,
-            scope=f"{listener.name}/{version}",
-            by_name={
-                parse_sni_name(entry.name): identities[entry.certificate]
-                for entry in listener.sni
-                if entry.certificate in identities
-            },
-        )
+        listener.name: _server_context(listener, identities, parameters, f"{listener.name}/{version}")
         for listener in document.listeners
         if listener.certificate in identities
     }
+
+
+def _asking_contexts(
+    document: Document, rules: Rules, identities: Mapping[str, tuple[Identity, ...]], version: int
+) -> dict[str, ServerContext]:
+    """A second context for each listener with a policy that asks clients for a certificate; nobody else is asked."""
+    parameters = _parameters(document.tls_settings.inbound)
+    return {
+        listener.name: _server_context(
+            listener, identities, parameters, f"{listener.name}/{version}/asking", asking=True
+        )
+        for listener in document.listeners
+        if listener.certificate in identities
+        and any(policy.tls_rule.client is not None for policy in rules.listeners[listener.name].policies)
+    }
+
+
+def _server_context(
+    listener: Listener,
+    identities: Mapping[str, tuple[Identity, ...]],
+    parameters: TlsParameters,
+    scope: str,
+    *,
+    asking: bool = False,
+) -> ServerContext:
+    """What a listener shows, also for names of SNI."""
+    return ServerContext.build(
+        identities[listener.certificate],
+        parameters,
+        scope=scope,
+        by_name={
+            parse_sni_name(entry.name): identities[entry.certificate]
+            for entry in listener.sni
+            if entry.certificate in identities
+        },
+        request_certificate=asking,
+    )
 
 
 def _profiles(document: Document) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 `check` gives all problems at once, each with its path and a hint; a warning does not keep the document from being
 applied. What is checked and stored but has no effect yet is warned about as `stored, not yet enforced`
-(contract README), and only where the document really sets it. The parts are `check_access` (HAT, RAT, policies) and
-`check_delivery` (destinations, routes); each yields findings, which become problems here.
+(contract README), and only where the document really sets it. The parts are `check_access` (HAT, RAT, policies),
+`check_clients` (client certificates) and `check_delivery` (destinations, routes); each yields findings, which become problems here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import date
 
 from gatepost.config.check_access import access_findings
 from gatepost.config.check_acme import acme_findings, automatic_names
+from gatepost.config.check_clients import client_findings
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.check_dns import dns_findings, tlsa_findings
 from gatepost.config.check_uses import link_findings, sni_findings
@@ -48,6 +49,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         _listeners(document, certificates),
         _ports(document),
         access_findings(document),
+        client_findings(document),
         delivery_findings(document, certificates, today),
         dns_findings(document),
         tlsa_findings(document),
@@ -174,13 +176,6 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
             yield "interfaces", index, "https"
         if interface.ssh is not None:
             yield "interfaces", index, "ssh"
-    for index, listener in enumerate(document.listeners):
-        for number, override in enumerate(listener.policies):
-            if override.verify_client_certificate:
-                yield "listeners", index, "policies", number, "verify_client_certificate"
-    for index, policy in enumerate(document.mail_flow_policies):
-        if policy.verify_client_certificate:
-            yield "mail_flow_policies", index, "verify_client_certificate"
     if "web" in document.tls_settings.model_fields_set:
         yield "tls_settings", "web"
     for link in LINKS:

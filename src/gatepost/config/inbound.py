@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from gatepost.config.clients import ClientIdentity
 from gatepost.config.recipients import MailboxEntryText
 from gatepost.config.section import Section
 from gatepost.config.senders import SenderText
@@ -121,7 +122,17 @@ class PolicyParameters(Section):
         description="off: STARTTLS is not offered; preferred: offered; required: nothing passes without it (R19).",
     )
     verify_client_certificate: Flag | None = Field(
-        default=None, description="Ask the client for a certificate and refuse one that is not valid."
+        default=None,
+        description="Ask the client for a certificate and refuse mail under one that is not valid; with tls: required "
+        "also without one.",
+    )
+    client_identities: tuple[ClientIdentity, ...] | None = Field(
+        default=None,
+        description="Clients whose certificates are accepted (R22). Absent or empty: every valid one of a trusted authority.",
+    )
+    accept_server_only_certificates: Flag | None = Field(
+        default=None,
+        description="Accept a certificate that is for servers only, as public authorities issue them now. Default false.",
     )
     tls_mandatory_for: Name | None = Field(
         default=None, description="Address list of envelope senders whose mail is taken over TLS only."

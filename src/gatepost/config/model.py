@@ -33,7 +33,7 @@ from gatepost.config.outbound import (
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
 from gatepost.config.tlsa import Tlsa
-from gatepost.config.values import Ciphers, Count, Flag, HostText, Name, Size, Text
+from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
 
@@ -83,14 +83,18 @@ class Protocol(StrEnum):
 
 
 class TlsScope(Section):
-    """TLS versions and ciphers of one use."""
+    """TLS versions, ciphers and groups of one use."""
 
     minimum: Protocol = Field(default=Protocol.TLS12, description="Oldest version that is spoken.")
     ciphers: Ciphers = Field(default="default", description="default, or a cipher list in OpenSSL's form.")
+    groups: Groups = Field(
+        default="default",
+        description="Groups of the key exchange: default, or a list in OpenSSL's form (X25519MLKEM768:X25519:secp256r1).",
+    )
 
 
 class TlsSettings(Section):
-    """TLS versions and ciphers (the shell's `sslconfig`)."""
+    """TLS versions, ciphers and groups (the shell's `sslconfig`)."""
 
     inbound: TlsScope = Field(default=TlsScope(), description="Listeners.")
     outbound: TlsScope = Field(default=TlsScope(), description="Delivery.")

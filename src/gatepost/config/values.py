@@ -26,6 +26,7 @@ _MAX_SIZE = 1024**4
 _MAX_DURATION = 3_650 * 86_400
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_GROUPS = re.compile(r"[A-Za-z0-9_?*:/-]{1,500}", re.ASCII)
 _CIPHERS = re.compile(r"[A-Za-z0-9_+!@=:.-]{1,1000}", re.ASCII)
 
 
@@ -204,6 +205,14 @@ def _ciphers(value: str) -> str:
     return value
 
 
+def _groups(value: str) -> str:
+    if not _GROUPS.fullmatch(value):
+        raise Fault(
+            "is not a list of groups", "write default, or OpenSSL's form, for example X25519MLKEM768:X25519"
+        )
+    return value
+
+
 WrittenText = Annotated[StrictStr, BeforeValidator(written_text)]
 
 Name = Annotated[WrittenText, Field(min_length=1, max_length=128), AfterValidator(_name)]
@@ -222,6 +231,7 @@ AddressText = Annotated[WrittenText, AfterValidator(_ip_text)]
 """An IP address in its canonical text."""
 
 Ciphers = Annotated[WrittenText, AfterValidator(_ciphers)]
+Groups = Annotated[WrittenText, AfterValidator(_groups)]
 Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31)]
 Flag = Annotated[bool, Strict()]

@@ -42,9 +42,18 @@ class ConnectionAdmitted(Event):
 
 @dataclass(slots=True)
 class InboundTlsEstablished(Event):
+    """`group` is the key exchange's, empty where the library cannot say.
+
+    Where the policy asks for the client's certificate, `verification` reads `yes: NAME` or `no: why`, and `client` is the whole
+    verdict (names, reason, subject, issuer, fingerprint, key) for the JSON log.
+    """
+
     icid: int
     protocol: str
     cipher: str
+    group: str = ""
+    verification: str = ""
+    client: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

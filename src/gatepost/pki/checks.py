@@ -24,10 +24,14 @@ _WEAK_HASHES = frozenset({"md5", "sha1"})  # RFC 9325 §4.2, RFC 9155
 
 
 class Purpose(Enum):
-    """What the host's certificate is used for; the value is the extended key usage that allows it."""
+    """What the host's certificate is used for; the value are the extended key usages of which each allows it.
 
-    SERVER = ExtendedKeyUsageOID.SERVER_AUTH
-    CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
+    CLIENT_OR_SERVER is a client with a server's certificate: public authorities issue no other any more.
+    """
+
+    SERVER = frozenset({ExtendedKeyUsageOID.SERVER_AUTH})
+    CLIENT = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH})
+    CLIENT_OR_SERVER = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH})
 
 
 def check_path(
@@ -118,6 +122,7 @@ def check_host_usage(certificate: Certificate, purpose: Purpose) -> Iterator[Fin
 _PURPOSE_TEXT = {
     Purpose.SERVER: "extended key usage does not include server authentication",
     Purpose.CLIENT: "extended key usage does not include client authentication",
+    Purpose.CLIENT_OR_SERVER: "extended key usage includes neither client nor server authentication",
 }
 
 
@@ -133,7 +138,7 @@ def _extended_usage_allows(certificate: Certificate, purpose: Purpose) -> bool:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
-    return purpose.value in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
+    return not purpose.value.isdisjoint(usages) or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
 def _key_usage(certificate: Certificate) -> x509.KeyUsage | None:

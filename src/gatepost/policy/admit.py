@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gatepost.config.clients import ClientIdentity, parse_client_name
 from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
 from gatepost.config.model import Document
 from gatepost.config.senders import AllSenders, parse_sender
@@ -24,7 +25,7 @@ from gatepost.core.tls import InboundTls
 from gatepost.policy.hat import CouldNotTell, Hat, HatGroup, HatMatch, NameState, PeerName, plain_address
 from gatepost.policy.mailboxes import MailboxTable
 from gatepost.policy.rat import Rat
-from gatepost.policy.tls_in import InboundTlsRule
+from gatepost.policy.tls_in import ClientRule, InboundTlsRule, KnownClient
 
 NO_SCORE = "not enabled"  # the log's `SBRS not enabled`
 IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
@@ -54,7 +55,6 @@ class EffectivePolicy:
     name: str
     action: PolicyAction
     tls_rule: InboundTlsRule
-    verify_client_certificate: bool = False
     max_messages_per_connection: int = 1_000
     max_recipients_per_message: int = 1_000
     max_message_size: int = 100 * 1024**2
@@ -222,7 +222,6 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
         name=merged.name,
         action=merged.action or action,
         tls_rule=_tls_rule(document, merged),
-        verify_client_certificate=bool(merged.verify_client_certificate),
         max_recipients_per_hour=limit_value(merged.max_recipients_per_hour or "unlimited"),
         banner=merged.banner or "",
         **sizes,
@@ -231,12 +230,26 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
 
 def _tls_rule(document: Document, policy: PolicyParameters) -> InboundTlsRule:
     level = policy.tls or InboundTls.OFF
+    client = _client_rule(policy) if policy.verify_client_certificate else None
     if policy.tls_mandatory_for is None:
-        return InboundTlsRule(level)
+        return InboundTlsRule(level, client=client)
     addresses = document.address_list(policy.tls_mandatory_for)
     if addresses is None:
         raise KeyError(policy.tls_mandatory_for)
-    return InboundTlsRule(level, MailboxTable.of_texts(addresses.addresses), addresses.name)
+    return InboundTlsRule(level, MailboxTable.of_texts(addresses.addresses), addresses.name, client)
+
+
+def _client_rule(policy: PolicyParameters) -> ClientRule:
+    identities = tuple(_known_client(identity) for identity in policy.client_identities or ())
+    return ClientRule(identities, bool(policy.accept_server_only_certificates))
+
+
+def _known_client(identity: ClientIdentity) -> KnownClient:
+    authority = identity.authority or ""
+    if identity.name is None:
+        return KnownClient(authority, key=identity.spki or "")
+    name, is_address = parse_client_name(identity.name)
+    return KnownClient.named(name, is_address=is_address, authority=authority)
 
 
 # --- the gates ------------------------------------------------------------------------------------
@@ -316,13 +329,17 @@ def network_of(address: IPAddress) -> str:
 
 
 def still_holds(before: Admission, now: Admission) -> bool:
-    """May a session go on under a new configuration? Not when the access rule or the TLS level changed."""
+    """May a session go on under a new configuration? Not when the access rule or the TLS level changed.
+
+    Nor when a certificate is asked for now and was not before, or the other way round. Whom such a rule accepts may
+    change: that is judged anew.
+    """
     if before.policy is None or now.policy is None:
         return False
     return (
         before.action is now.action
         and before.policy.tls is now.policy.tls
-        and before.policy.verify_client_certificate == now.policy.verify_client_certificate
+        and (before.policy.tls_rule.client is None) == (now.policy.tls_rule.client is None)
     )
 
 

@@ -6,7 +6,7 @@ sender, each recipient, the size.
 
 Configuration. A session keeps the configuration it began with; the first MAIL after a commit asks again. Where the
 listener, the TLS level or the access rule changed, that MAIL gets 421; otherwise the session goes on under
-the new policy (architecture 3, Commit).
+the new policy (architecture 3, Commit). What the policy asks of the client's certificate is judged before every MAIL.
 
 This is one of the named boundaries that catch everything: a bug ends the session with 451 and an id
 that is in the log; what was acknowledged before is safe on disk.
@@ -28,13 +28,15 @@ from gatepost.core.events import (
     ReceivingFailed,
 )
 from gatepost.core.ids import OutOfIds
-from gatepost.core.reply import Reply
+from gatepost.core.reply import Refusal, Reply
 from gatepost.core.tls import InboundTls
 from gatepost.net.dns_answer import PtrAnswer
 from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
 from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
+from gatepost.net.tls import ServerContext
 from gatepost.policy.admit import Action, Admission, ListenerRules, still_holds
+from gatepost.policy.tls_in import ClientOutcome
 from gatepost.relay.arrival import (
     NOT_ASKED,
     Places,
@@ -44,6 +46,7 @@ from gatepost.relay.arrival import (
     name_of,
     opened_event,
 )
+from gatepost.relay.client_certificates import client_record, verify_client
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -84,6 +87,7 @@ class Session:
         self.admission: Admission | None = None
         self.engine: ServerEngine | None = None
         self.reception: Reception | None = None
+        self.client: ClientOutcome | None = None  # who the peer is by its certificate, where that is asked
         self.keeping = False  # a message is being put on disk: wait for it before closing
         self._places = Places(services)
         self._task = asyncio.current_task()
@@ -303,7 +307,7 @@ class Session:
 
     async def _handshake(self) -> bool:
         """TLS with the listener's certificate. A failure is logged here and ends the session (R20)."""
-        context = self.runtime.server_contexts[self.rules.name]
+        context = self._context()
         self.stream.set_deadline(self.rules.timeouts.handshake)
         self._shaking_hands = True
         try:
@@ -314,8 +318,26 @@ class Session:
             self._emit(InboundTlsFailed(self._now(), self.icid, error.text))
             return False
         self.services.counters.tls_in += 1
-        self._emit(InboundTlsEstablished(self._now(), self.icid, session.protocol, session.cipher))
+        event = InboundTlsEstablished(self._now(), self.icid, session.protocol, session.cipher, session.group)
+        self.client_refusal()
+        if self.client is not None:
+            event.verification, event.client = self.client.verification, client_record(self.client)
+        self._emit(event)
         return True
+
+    def _context(self) -> ServerContext:
+        """The one that asks for a certificate where the policy wants to see one."""
+        policy = self.admission.policy if self.admission is not None else None
+        asks = policy is not None and policy.tls_rule.client is not None
+        return (self.runtime.asking_contexts if asks else self.runtime.server_contexts)[self.rules.name]
+
+    def client_refusal(self) -> Refusal | None:
+        """The answer to MAIL from a client that the policy does not know by its certificate, as things are now."""
+        policy = self.admission.policy if self.admission is not None else None
+        if policy is None or policy.tls_rule.client is None or self.stream.tls is None:
+            return None
+        self.client = verify_client(self.services, self.runtime, policy.tls_rule, self.stream.tls)
+        return self.client.refusal
 
     # --- MAIL: the configuration may have changed ----------------------------------------------
 

@@ -126,8 +126,10 @@ class Reception:
         assert admission.policy is not None
         services = session.services
         now = services.clock.now()
-        refusal = check_messages(admission, self._messages) or check_sender(
-            session.rules, admission, event.sender, tls=session.stream.tls is not None
+        refusal = (
+            check_messages(admission, self._messages)
+            or check_sender(session.rules, admission, event.sender, tls=session.stream.tls is not None)
+            or session.client_refusal()
         )
         if refusal is None and not services.spool.room_for(event.size or 0):
             refusal = NO_ROOM
@@ -254,6 +256,7 @@ class Reception:
             by=session.rules.hostname,
             mid=self._mid,
             tls=(tls.protocol, tls.cipher) if tls is not None else None,
+            client=session.client.name if session.client is not None else "",
             extended=engine.extended,
             smtputf8=mail.smtputf8,
             recipient=self._recipients[0].address if len(self._recipients) == 1 else None,

@@ -45,7 +45,8 @@ class Runtime:
     `sources` are the local addresses to deliver from, by address family (4, 6); a family that is missing
     leaves the choice to the kernel. `hello_names` maps local addresses to the host names of their
     interfaces (R28: EHLO says the delivery interface's name); `hello_name` is for any other address.
-    `client_contexts` maps a certificate profile (or the empty name) to a context.
+    `client_contexts` maps a certificate profile (or the empty name) to a context. `asking_contexts` are for sessions
+    whose policy asks the client for a certificate, on listeners that have such a policy.
     """
 
     version: int
@@ -65,6 +66,7 @@ class Runtime:
     sources: Mapping[int, IPAddress]
     own_names: frozenset[str]
     own_addresses: frozenset[IPAddress]
+    asking_contexts: Mapping[str, ServerContext] = field(default_factory=dict)
 
     def hello(self, local: str) -> str:
         """The name that we greet a server with from this local address."""

@@ -62,6 +62,11 @@ def _message_received(e: ev.MessageReceived) -> Row:
     return (subject, ready)
 
 
+def _inbound_tls(e: ev.InboundTlsEstablished) -> Row:
+    text = f"ICID {e.icid} TLS success protocol {e.protocol} cipher {e.cipher}"
+    return f"{text} verified {safe(e.verification)}" if e.verification else text
+
+
 def _outbound_tls(e: ev.OutboundTlsEstablished) -> Row:
     text = f"DCID {e.dcid} TLS success protocol {e.protocol} cipher {e.cipher}"
     if e.domain:
@@ -147,7 +152,7 @@ def _internal_error(e: ev.InternalError) -> Row:
 _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     ev.ConnectionOpened: _connection_opened,
     ev.ConnectionAdmitted: _connection_admitted,
-    ev.InboundTlsEstablished: lambda e: f"ICID {e.icid} TLS success protocol {e.protocol} cipher {e.cipher}",
+    ev.InboundTlsEstablished: _inbound_tls,
     ev.InboundTlsFailed: lambda e: f"ICID {e.icid} TLS failed: {safe(e.error)}",
     ev.InboundTlsRequired: lambda e: f"ICID {e.icid} TLS was required but remote host did not initiate it",
     ev.ReceivingFailed: lambda e: f"ICID {e.icid} Receiving Failed: {safe(e.reason)}",

@@ -67,6 +67,7 @@ def received_header(
     by: str,
     mid: int,
     tls: tuple[str, str] | None,
+    client: str = "",
     extended: bool,
     smtputf8: bool,
     recipient: Address | None,
@@ -75,13 +76,15 @@ def received_header(
     """The folded `Received:` field with its CRLF.
 
     `host` is the confirmed PTR name when `verified`, `address` the peer's IP address as text, `by` our own name,
-    `tls` protocol and cipher, `recipient` the only recipient or None (more than one would tell each of the
+    `tls` protocol and cipher, `client` the name that the client's certificate was verified by or empty, `recipient` the only recipient or None (more than one would tell each of the
     others), `at` seconds since the epoch.
     """
     literal = f"IPv6:{address}" if ":" in address else address
     name = clean(host) if verified else "unknown"
     keyword = with_keyword(extended=extended, tls=tls is not None, smtputf8=smtputf8)
     secured = f"\r\n\t(version={clean(tls[0])} cipher={clean(tls[1])})" if tls else ""
+    if tls and client:
+        secured += f"\r\n\t(verified {clean(client)})"
     target = _for(recipient, smtputf8) if recipient is not None else ""
     return (
         f"Received: from {clean(helo)}\r\n\t({name} [{clean(literal)}])\r\n\tby {clean(by)} with {keyword} id {mid}"

@@ -88,6 +88,14 @@ def test_a_cipher_list_that_the_library_does_not_know_is_a_fault_with_its_path(e
     assert either.versions() == 1
 
 
+def test_groups_that_the_library_does_not_know_are_a_fault_with_its_path(either: Bench) -> None:
+    with pytest.raises(OperatorError) as caught:
+        either.apply(CONTRACT_LIKE + "tls_settings: {inbound: {ciphers: NOPE, groups: 'X25519:NOPE'}}\n")
+    assert paths(caught.value) == ["tls_settings.inbound.ciphers", "tls_settings.inbound.groups"]
+    assert either.versions() == 1
+    either.apply(CONTRACT_LIKE + "tls_settings: {inbound: {groups: 'X25519MLKEM768:X25519'}}\n")
+
+
 def test_what_is_not_yaml_is_a_fault(either: Bench) -> None:
     for text in ("a: [b", "", "\x00", "- a\n- b", 'a: "\\ud800"'):
         with pytest.raises(OperatorError) as caught:

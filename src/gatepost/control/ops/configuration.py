@@ -26,7 +26,7 @@ from gatepost.control.ops.draft import (
 from gatepost.control.ops.exchange import Brought, export_parts
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
-from gatepost.control.ops.rehearsal import cipher_problems
+from gatepost.control.ops.rehearsal import tls_problems
 from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
@@ -52,7 +52,7 @@ async def _read(context: Context, arguments: Arguments, known: Content) -> tuple
     )
     names = {*known.profiles, *brought.names()}
     found = await asyncio.to_thread(examine, answer["document"], names, today(context))
-    ciphers = cipher_problems(found.document) if found.document is not None else ()
+    ciphers = tls_problems(found.document) if found.document is not None else ()
     secrets = secret_warnings(context, found.document)
     carried = sni_warnings(context, known.profiles, found.document)
     return Examination((*syntax, *found.problems, *ciphers, *secrets, *carried), found.document), brought

@@ -1,4 +1,4 @@
-"""What only building shows: a cipher list that the library does not know, a certificate without its key.
+"""What only building shows: a list of ciphers or groups that the library does not know, a certificate without its key.
 
 The workers of a running gateway build everything before a version is stored. On a stopped gateway nobody does,
 so the same is tried here first, and the fault has a path in both cases.
@@ -15,33 +15,42 @@ from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content
 
+_LISTS = {
+    "ciphers": "`openssl ciphers` lists the names",
+    "groups": "names are such as X25519MLKEM768, X25519 and secp256r1",
+}
+
 
 async def rehearse(context: Context, content: Content, document: Document) -> tuple[Problem, ...]:
     """All faults that show when TLS contexts are built."""
-    problems = cipher_problems(document)
+    problems = tls_problems(document)
     for use in uses(content.document):
         problem = await _identity(context, content, use.certificate, use.path)
         problems += [problem] if problem is not None else []
     return tuple(problems)
 
 
-def cipher_problems(document: Document) -> list[Problem]:
-    """Cipher lists that the library does not take."""
+def tls_problems(document: Document) -> list[Problem]:
+    """Lists of ciphers and of groups that the library does not take."""
     settings = document.tls_settings
     scopes = (("inbound", settings.inbound), ("outbound", settings.outbound), ("web", settings.web))
-    unusual = [(name, scope) for name, scope in scopes if scope.ciphers != "default"]
+    unusual = [
+        (f"tls_settings.{name}.{key}", scope.minimum.value, key, getattr(scope, key))
+        for name, scope in scopes
+        for key in _LISTS
+        if getattr(scope, key) != "default"
+    ]
     if not unusual:
         return []
     from gatepost.net.errors import ContextError
     from gatepost.net.tls import TlsParameters, check_parameters
 
     problems = []
-    for name, scope in unusual:
+    for path, minimum, key, value in unusual:
         try:
-            check_parameters(TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers))
+            check_parameters(TlsParameters(minimum=minimum, **{key: value}))
         except ContextError as error:
-            hint = "`openssl ciphers` lists the names; `default` is a good choice"
-            problems.append(Problem(f"tls_settings.{name}.ciphers", str(error), hint))
+            problems.append(Problem(path, str(error), f"{_LISTS[key]}; `default` is a good choice"))
     return problems
 
 
