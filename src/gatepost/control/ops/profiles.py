@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gatepost.certs.chains import ChainDoctor
 from gatepost.certs.expiry import automatic_renewals
 from gatepost.certs.inventory import keep_profile, open_profile, with_profile
 from gatepost.certs.lifecycle import Change
@@ -94,8 +95,12 @@ async def submit_content(
 
 
 def shown(context: Context, content: Content, name: str) -> dict[str, Any]:
-    """One profile's page: the profile, where it is used, what is to be said of it."""
-    (entry,) = context.inventory().entries(content, context.clock.now(), (name,))
+    """One profile's page: the profile, where it is used, what is to be said of it, with what is known elsewhere."""
+    inventory, now = context.inventory(), context.clock.now()
+    (entry,) = inventory.entries(content, now, (name,))
+    doctor = ChainDoctor(context.store, content, inventory.anchors(content), now)
+    if doctor.may_help(entry):
+        entry = replace(entry, notes=doctor.findings(entry))
     found = page(entry, stored_in(context, content, name))
     return {**found, **renewal_of(renewal_times(context, content), name)}
 
