@@ -12,15 +12,24 @@ from typing import Any
 
 import pytest
 
-from gatepost.app.alerts import MAX_WAITING, META, NO_ROOM, TOLD_ALREADY, TOO_OLD, MailedAlerts, Outbox
+from gatepost.app.alerts import (
+    CAME_BACK,
+    META,
+    NO_ROOM,
+    SINGLE_MAILS,
+    SPAN,
+    TOLD_ALREADY,
+    TOO_OLD,
+    MailedAlerts,
+)
 from gatepost.app.channel import ChannelClosed
+from gatepost.app.outbox import MAX_TOLD, MAX_WAITING, Outbox
 from gatepost.control.ports import WorkerAnswer
 from gatepost.core.certificate_events import AlertRaised
 from gatepost.core.events import Event, Warned
 from gatepost.core.ports import Alert
 from gatepost.store.config_store import ConfigStore, Content
 
-HOUR = 3600.0
 RECIPIENTS = [
     {"address": "admin@example.net"},
     {"address": "grave@example.org", "classes": ["system"], "severities": ["critical"]},
@@ -158,16 +167,19 @@ def test_where_nobody_subscribed_it_is_only_logged(bench: Bench) -> None:
     assert bench.outbox() == Outbox()
 
 
-def test_the_same_is_mailed_once_an_hour_unless_it_gets_graver(bench: Bench) -> None:
+def test_the_same_is_quiet_for_longer_each_time_unless_it_gets_graver(bench: Bench) -> None:
     async def main() -> None:
         alerts = bench.alerts()
         await alerts.tell(alert())
-        bench.clock.at += HOUR - 1
+        bench.clock.at += 299
+        await alerts.tell(alert())
         await alerts.tell(alert())
         await alerts.tell(alert(severity="critical"))
         await alerts.tell(alert(severity="warning"))
-        bench.clock.at += HOUR
+        bench.clock.at += 300
         await bench.alerts().tell(alert())  # also after a restart, which remembers
+        bench.clock.at += 599
+        await bench.alerts().tell(alert())
 
     run(main)
     assert [severity for severity, _, reason in bench.gateway.raised() if not reason] == [
@@ -175,8 +187,173 @@ def test_the_same_is_mailed_once_an_hour_unless_it_gets_graver(bench: Bench) -> 
         "critical",
         "warning",
     ]
-    assert [reason for _, _, reason in bench.gateway.raised() if reason] == [TOLD_ALREADY] * 2
+    assert [reason for _, _, reason in bench.gateway.raised() if reason] == [TOLD_ALREADY] * 3
     assert len(bench.gateway.mails) == 3
+
+
+def test_the_next_mail_says_how_often_it_happened_meanwhile(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        await alerts.tell(Alert("k", "warning", "s", "t", times=3))
+        for _ in range(4):
+            bench.clock.at += 20
+            await alerts.tell(Alert("k", "warning", "s", "t", times=2))
+        bench.clock.at += 300
+        await bench.alerts().tell(alert())
+        bench.clock.at += 10_000
+        await bench.alerts().tell(alert())
+
+    run(main)
+    first, second, third = (bench.gateway.message(number).get_content() for number in range(3))
+    assert "This happened 3 times." in first
+    assert "Since the mail of 2027-01-15 08:00 UTC this happened 9 times." in second
+    assert "happened" not in third
+
+
+def test_the_time_of_the_quiet_is_configured(bench: Bench) -> None:
+    bench.configure(suppression={"initial": "5s", "longest": "10s"})
+
+    async def main() -> None:
+        alerts = bench.alerts()
+        for pause in (5, 10, 10, 9):
+            await alerts.tell(alert())
+            bench.clock.at += pause
+        await alerts.tell(alert())
+
+    run(main)
+    assert len(bench.gateway.mails) == 4
+
+
+def clear(key: str = "k") -> Alert:
+    return Alert(key, "information", "It works again", "Since then.", clears=True)
+
+
+def subjects(bench: Bench) -> list[str]:
+    return [bench.gateway.message(n)["Subject"].partition(": ")[2] for n in range(len(bench.gateway.mails))]
+
+
+def test_the_end_of_a_trouble_is_told_once_to_those_who_were_told_of_it(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        await alerts.tell(clear())
+        assert bench.gateway.mails == []
+        await alerts.tell(alert())
+        await bench.alerts().tell(clear())  # also after a restart
+        await bench.alerts().tell(clear())
+
+    run(main)
+    assert subjects(bench) == ["Something", "It works again"]
+
+
+def test_a_trouble_that_comes_and_goes_is_two_mails_in_each_quiet(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        for _ in range(30):  # five minutes
+            await alerts.tell(alert())
+            bench.clock.at += 5
+            await alerts.tell(clear())
+            bench.clock.at += 5
+        assert subjects(bench) == ["Something", "It works again"]
+        assert alerts._outbox.waiting == []
+        await alerts.tell(alert())
+
+    run(main)
+    assert subjects(bench) == ["Something", "It works again", "Something"]
+    assert "this happened 30 times" in bench.gateway.message().get_content()
+
+
+def test_a_trouble_that_came_back_in_its_quiet_is_told_when_that_is_over(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        await alerts.tell(alert())
+        await alerts.tell(clear())
+        bench.clock.at += 10
+        await alerts.tell(alert())
+        await alerts.tell(alert())
+        assert len(bench.gateway.mails) == 2
+        bench.clock.at += 300
+        again = bench.alerts()
+        await again.run()
+        await again.tell(clear())
+
+    run(main)
+    assert subjects(bench) == ["Something", "It works again", "Something", "It works again"]
+    assert ("warning", 0, CAME_BACK) in bench.gateway.raised()
+
+
+def test_a_trouble_that_never_got_out_is_told_with_its_end(bench: Bench) -> None:
+    async def main() -> None:
+        bench.gateway.refusals = ["down", "down"]
+        alerts = bench.alerts()
+        await alerts.tell(alert())
+        await alerts.tell(clear())
+        assert [one.clears for one in bench.outbox().waiting] == [True]
+        await alerts.tell(alert())  # and it was not the end
+        assert [one.clears for one in bench.outbox().waiting] == [False]
+        bench.gateway.refusals = ["", ""]
+        await alerts.run()
+
+    run(main)
+    assert subjects(bench) == ["Something"]
+
+
+def test_many_at_once_are_a_few_mails_and_none_is_lost(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        for number in range(SINGLE_MAILS + 50):
+            await alerts.tell(alert(f"k{number}", subject=f"Trouble {number}."))
+        assert len(bench.gateway.mails) == SINGLE_MAILS
+        await alerts.tell(alert("grave", "critical"))  # these have room of their own
+        assert len(bench.gateway.mails) == SINGLE_MAILS + 1
+        await alerts.run()
+        assert len(bench.gateway.mails) == SINGLE_MAILS + 1
+        job = asyncio.ensure_future(alerts.run())
+        await asyncio.sleep(0)
+        assert not job.done()  # it sleeps until there is room again
+        job.cancel()
+        bench.clock.at += SPAN
+        await alerts.run()
+        assert alerts._outbox.waiting == []
+
+    run(main)
+    assert len(bench.gateway.mails) == SINGLE_MAILS + 2
+    together = bench.gateway.message()
+    assert together["Subject"].endswith(f"Trouble {SINGLE_MAILS}., and 49 more")
+    text = together.get_content()
+    assert all(f"Trouble {number}." in text for number in range(SINGLE_MAILS, SINGLE_MAILS + 50))
+
+
+def test_what_one_mail_does_not_hold_is_said(bench: Bench) -> None:
+    async def main() -> None:
+        bench.gateway.refusals = ["down", "down"]
+        alerts = bench.alerts()
+        for number in range(SINGLE_MAILS + 5):
+            await alerts.tell(Alert(f"k{number}", "warning", f"Trouble {number}", "x " * 3_000))
+        bench.gateway.refusals = ["", ""]
+        await alerts.run()
+
+    run(main)
+    assert len(bench.gateway.mails) == 1
+    assert "more; the log has them" in bench.gateway.message().get_content()
+
+
+def test_only_so_many_troubles_are_remembered(bench: Bench) -> None:
+    async def main() -> None:
+        alerts = bench.alerts()
+        for number in range(MAX_TOLD + 3):
+            await alerts.tell(alert(f"k{number}"))
+            bench.clock.at += SPAN
+
+    run(main)
+    assert len(bench.outbox().told) == MAX_TOLD
+    assert f"k{MAX_TOLD + 2}" in bench.outbox().told
+
+
+def test_an_outbox_of_an_older_gateway_is_read() -> None:
+    outbox = Outbox.unpacked(
+        b'{"waiting":[{"token":"t","key":"k","severity":"warning","subject":"s","text":"x","at":1.0}],"told":{"a":[5.0,"critical"]}}'
+    )
+    assert (outbox.waiting[0].times, outbox.told["a"].quiet) == (1, 3600.0)
 
 
 def test_a_worker_that_is_down_is_passed_over(bench: Bench) -> None:

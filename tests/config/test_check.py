@@ -134,3 +134,10 @@ def test_a_certificate_for_an_outside_service_exists_and_is_not_used_yet(link: s
     assert faults(**{link: {"certificate": "gone"}})[0].startswith(f"{link}.certificate: no certificate")
     assert warnings(**{link: {"certificate": "gw"}}) == [f"{link}.certificate: {NOT_ENFORCED}"]
     assert warnings(**{link: {}}) == []
+
+
+def test_a_quiet_of_alerts_that_begins_above_its_longest_is_warned_of() -> None:
+    assert warnings(alerts={"suppression": {"initial": "2h", "longest": "1h"}}) == [
+        "alerts.suppression.initial: is longer than longest, which is used instead"
+    ]
+    assert warnings(alerts={"suppression": {"initial": "5m"}}) == []

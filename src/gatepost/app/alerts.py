@@ -1,108 +1,55 @@
 """Alerts as mail: whoever subscribed is told through the gateway's own queue (R30's class and severity words).
 
-How it works. `tell` puts an alert into the outbox, a small value of the store, and tries at once to hand it to a mail worker. What no
-worker takes (none is up, the disk is full) stays there and is tried again by the job of this module, also after a restart. From
-the worker on it is a message like any other.
+How it works. `tell` puts an alert into the outbox (`app.outbox`, a small value of the store) and tries at once to hand it to a mail
+worker. What no worker takes (none is up, the disk is full) stays there and is tried again by the job of this module, also after a
+restart. From the worker on it is a message like any other.
 
-The same trouble, by the alert's key, is mailed once an hour, unless it has become graver. Every alert leaves an `AlertRaised` in the log,
-whatever becomes of its mail; when a mail has to wait, that is said once, with the reason.
+The same trouble, by the alert's key, is quiet for a while after its mail, and the longer the more often it was mailed; its end is told to
+those who were told of it (`policy.alert` has the rule). The next mail says how often it happened meanwhile. Every alert that is
+mailed, waits or begins to be kept quiet leaves an `AlertRaised` in the log; when a mail has to wait, that is said once, with the reason.
 
-Limits. 100 alerts wait at most, then the least grave and oldest goes; none waits longer than three days. 500 keys are remembered. An
-alert of the gateway's own trouble is as good as its queue: it is no substitute for watching from outside.
+Many alerts at once (a name server that fails may concern a thousand domains) are not as many mails: of each severity 20 within five
+minutes go out by themselves, and what comes above that waits and goes out together.
+
+Limits. 100 alerts wait at most, then the least grave and oldest goes; none waits longer than three days. 500 keys are remembered. The
+counts of what was kept quiet are written ten seconds apart: a crash may forget some, never an alert. An alert of the gateway's own
+trouble is as good as its queue: it is no substitute for watching from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from gatepost.app.channel import ChannelClosed, PeerBug
+from gatepost.app.outbox import Outbox, Waiting
 from gatepost.control.alert_mail import send_alert
 from gatepost.control.ports import Gateway
 from gatepost.core.certificate_events import AlertRaised
 from gatepost.core.errors import OperatorError
 from gatepost.core.events import Warned
 from gatepost.core.ports import Alert, Clock
-from gatepost.policy.alert import SEVERITIES, rank, told_already
+from gatepost.policy.alert import SEVERITIES, Told, may_tell, rank
 from gatepost.store.config_store import ConfigStore
 
 META = "alerts"  # in the store: the outbox, and what was told when
-MAX_WAITING = 100
-MAX_TOLD = 500
 MAX_AGE = 3 * 86_400.0
 AGAIN_SECONDS = 30.0
+AT_LEAST = 1.0  # seconds between two looks of the job
+LONGEST_WAIT = 3_600.0  # a clock that jumps is noticed within an hour
+KEEP_COUNTS = 10.0
+SINGLE_MAILS, SPAN = 20, 300.0  # of each severity: so many by themselves in so many seconds
 MAX_KEY, MAX_SUBJECT, MAX_TEXT = 300, 300, 20_000
 
-TOLD_ALREADY = "the same was mailed less than an hour ago"
+TOLD_ALREADY = "the same was mailed a short while ago; from now on it is counted"
+CAME_BACK = "it came back soon after its end was mailed, and waits a while"
 NO_ROOM = "too many alerts wait already"
 TOO_OLD = "it waited for three days"
-
-
-@dataclass(slots=True)
-class Waiting:
-    """An alert in the outbox; `token` is its name for ever, `at` when it was raised."""
-
-    token: str
-    key: str
-    severity: str
-    subject: str
-    text: str
-    at: float
-
-    def alert(self) -> Alert:
-        return Alert(self.key, self.severity, self.subject, self.text)
-
-
-@dataclass(slots=True)
-class Outbox:
-    """What waits, oldest first, and what was told when and how gravely."""
-
-    waiting: list[Waiting] = field(default_factory=list)
-    told: dict[str, tuple[float, str]] = field(default_factory=dict)
-
-    def waits(self, key: str, severity: str) -> bool:
-        """The same trouble waits already, and no less grave."""
-        return any(one.key == key and rank(one.severity) >= rank(severity) for one in self.waiting)
-
-    def put(self, new: Waiting) -> Waiting | None:
-        """Take an alert in; returns the one that had to make room, which may be the new one."""
-        self.waiting = [one for one in self.waiting if one.key != new.key] + [new]
-        if len(self.waiting) <= MAX_WAITING:
-            return None
-        least = min(self.waiting, key=lambda one: (rank(one.severity), one.at))
-        self.waiting.remove(least)
-        return least
-
-    def postpone(self, one: Waiting) -> None:
-        """Let the others have their turn first."""
-        self.waiting.remove(one)
-        self.waiting.append(one)
-
-    def done(self, one: Waiting, now: float) -> None:
-        """It was mailed."""
-        self.waiting.remove(one)
-        self.told.pop(one.key, None)
-        self.told[one.key] = (now, one.severity)
-        while len(self.told) > MAX_TOLD:
-            del self.told[next(iter(self.told))]
-
-    def packed(self) -> bytes:
-        return orjson.dumps({"waiting": [asdict(one) for one in self.waiting], "told": self.told})
-
-    @classmethod
-    def unpacked(cls, data: bytes | None) -> Outbox:
-        """What `packed` wrote; an empty one for what cannot be read."""
-        try:
-            raw = orjson.loads(data or b"{}")
-            told = {str(key): (float(at), str(severity)) for key, (at, severity) in raw["told"].items()}
-            return cls([Waiting(**one) for one in raw["waiting"]], told)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-            return cls()
 
 
 class MailedAlerts:
@@ -118,76 +65,167 @@ class MailedAlerts:
         self._turn = asyncio.Lock()
         self._work = asyncio.Event()
         self._complained: set[str] = set()  # tokens of what waits and was told of
+        self._mails: dict[str, deque[float]] = {severity: deque() for severity in SEVERITIES}
+        self._kept = 0.0
+        self._stuck = False  # no worker took the last one
 
     async def tell(self, alert: Alert, /) -> None:
         """Take an alert. Never fails; returns when it is in the queue, or waits in the outbox."""
         async with self._turn:
-            new = self._taken(alert)
+            new = self._cleared(alert) if alert.clears else self._taken(alert)
             if new is None:
+                self._keep_counts()
                 return
             dropped = self._outbox.put(new)
             self._keep()
             if dropped is not None:
                 self._raised(dropped, 0, NO_ROOM)
             if dropped is not new:
-                await self._try(new)
+                now = self._clock.now()
+                if new.due <= now and self._room(new.severity, now) > 0:
+                    await self._try([new])
+                if new in self._outbox.waiting:
+                    self._work.set()
 
     async def run(self) -> float:
-        """The job: sleep until something waits, then try what waits."""
-        if self._outbox.waiting:
-            self._work.set()
-        await self._work.wait()
+        """The job: sleep until something waits that may go, then try what waits."""
+        if not self._stuck:
+            await self._sleep()
         async with self._turn:
             self._work.clear()
-            for one in list(self._outbox.waiting):
-                if not await self._try(one):
+            for batch in self._batches(self._clock.now()):
+                if not await self._try(batch):
                     break
-        return AGAIN_SECONDS
+        return AGAIN_SECONDS if self._stuck else AT_LEAST
 
-    # --- one alert ---------------------------------------------------------------------------
+    async def _sleep(self) -> None:
+        """Until something new waits, or until what waits may go."""
+        now = self._clock.now()
+        times = [self._ready_at(one, now) for one in self._outbox.waiting]
+        pause = min([LONGEST_WAIT, *(at - now for at in times)])
+        if pause <= 0:
+            return
+        try:
+            async with asyncio.timeout(pause):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+
+    # --- which alerts, and how many mails -------------------------------------------------------
 
     def _taken(self, alert: Alert) -> Waiting | None:
         """The alert for the outbox; None where the same was told already, or waits to be."""
-        now = self._clock.now()
-        severity = alert.severity if alert.severity in SEVERITIES else SEVERITIES[-1]
-        key, subject, text = (
-            _text(alert.key, MAX_KEY),
-            _text(alert.subject, MAX_SUBJECT),
-            _text(alert.text, MAX_TEXT),
-        )
-        new = Waiting(f"alert.{secrets.token_hex(12)}", key, severity, subject, text, now)
-        if told_already(severity, now, self._outbox.told.get(key)):
+        new, now = self._waiting(alert), self._clock.now()
+        if (end := self._outbox.find(new.key, clears=True)) is not None:
+            self._outbox.waiting.remove(end)  # it is not over
+        told = self._outbox.told.get(new.key)
+        if (same := self._outbox.find(new.key)) is not None:
+            if rank(same.severity) >= rank(new.severity):
+                same.times += new.times
+                return None
+            new.times += same.times
+        if told is None or may_tell(told, new.severity, now):
+            return new
+        if told.cleared:
+            new.due = told.until
+            self._raised(new, 0, CAME_BACK)
+            return new
+        if not told.missed:
             self._raised(new, 0, TOLD_ALREADY)
-            return None
-        return None if self._outbox.waits(key, severity) else new
+        self._outbox.miss(new.key, now, new.times)
+        return None
 
-    async def _try(self, one: Waiting) -> bool:
-        """Hand it to a worker; False when none takes it, so that it has to wait."""
+    def _cleared(self, alert: Alert) -> Waiting | None:
+        """The end of a trouble for the outbox; None where nobody was told of the trouble."""
+        new = self._waiting(alert)
+        told, same = self._outbox.told.get(new.key), self._outbox.find(new.key)
+        if same is not None:
+            self._outbox.waiting.remove(same)
+            if told is not None and told.cleared:  # it had come back, and nobody knows
+                self._outbox.miss(new.key, self._clock.now(), same.times)
+                return None
+            return new  # what waited is told with its end, in one
+        return None if told is None or told.cleared else new
+
+    def _waiting(self, alert: Alert) -> Waiting:
+        return Waiting(
+            token=f"alert.{secrets.token_hex(12)}",
+            key=_text(alert.key, MAX_KEY),
+            severity=alert.severity if alert.severity in SEVERITIES else SEVERITIES[-1],
+            subject=_text(alert.subject, MAX_SUBJECT),
+            text=_text(alert.text, MAX_TEXT),
+            at=self._clock.now(),
+            times=alert.times,
+            clears=alert.clears,
+        )
+
+    def _room(self, severity: str, now: float) -> int:
+        """How many mails of a severity may still go out by themselves."""
+        mails = self._mails[severity]
+        while mails and not now - SPAN < mails[0] <= now:
+            mails.popleft()
+        return SINGLE_MAILS - len(mails)
+
+    def _ready_at(self, one: Waiting, now: float) -> float:
+        return max(one.due, now if self._room(one.severity, now) > 0 else self._mails[one.severity][0] + SPAN)
+
+    def _batches(self, now: float) -> list[list[Waiting]]:
+        """What may go now, the gravest first: each by itself, or together where there are too many of a severity."""
+        batches = []
+        for severity in reversed(SEVERITIES):
+            ready = [one for one in self._outbox.waiting if one.severity == severity and one.due <= now]
+            room = self._room(severity, now)
+            if len(ready) <= room:
+                batches += [[one] for one in ready]
+            elif room > 0:
+                batches.append(ready)
+        return batches
+
+    # --- one mail --------------------------------------------------------------------------------
+
+    async def _try(self, batch: Sequence[Waiting]) -> bool:
+        """Hand a mail to a worker; False when none takes it, so that it has to wait."""
         now = self._clock.now()
-        if now - one.at > MAX_AGE:
-            self._outbox.waiting.remove(one)
-            self._raised(one, 0, TOO_OLD)
-            self._keep()
+        batch = self._without_old(batch, now)
+        if not batch:
             return True
+        told = self._outbox.told
+        alert = _one_mail([(one, _counted(one, told.get(one.key))) for one in batch])
         try:
-            sent = await send_alert(self._gateway, self._document(), one.alert(), one.token, now)
+            sent = await send_alert(self._gateway, self._document(), alert, _token(batch), now)
         except Exception as error:  # noqa: BLE001 - the boundary of an alert: whatever is in its way, it waits
-            self._wait(one, _reason(error))
+            self._wait(batch, _reason(error))
             return False
-        self._complained.discard(one.token)
-        self._outbox.done(one, now)
-        if not sent.recipients:
-            del self._outbox.told[one.key]  # who subscribes within the hour shall be told
+        self._stuck = False
+        self._mails[alert.severity].append(now)
+        for one in batch:
+            self._complained.discard(one.token)
+            self._outbox.done(one, now, sent.suppression)
+            if not sent.recipients and not one.clears:
+                del told[one.key]  # who subscribes meanwhile shall be told
         self._keep()
-        self._raised(one, len(sent.recipients), "")
+        for one in batch:
+            self._raised(one, len(sent.recipients), "")
         return True
 
-    def _wait(self, one: Waiting, reason: str) -> None:
+    def _without_old(self, batch: Sequence[Waiting], now: float) -> list[Waiting]:
+        """Give up what waited for too long."""
+        old = [one for one in batch if now - one.at > MAX_AGE]
+        for one in old:
+            self._outbox.waiting.remove(one)
+            self._raised(one, 0, TOO_OLD)
+        if old:
+            self._keep()
+        return [one for one in batch if one not in old]
+
+    def _wait(self, batch: Sequence[Waiting], reason: str) -> None:
+        self._stuck = True
         self._work.set()
-        self._outbox.postpone(one)
-        if one.token not in self._complained:
-            self._complained.add(one.token)
-            self._raised(one, 0, f"{reason}; it waits and is tried again")
+        for one in batch:
+            self._outbox.postpone(one)
+            if one.token not in self._complained:
+                self._complained.add(one.token)
+                self._raised(one, 0, f"{reason}; it waits and is tried again")
         self._complained &= {waiting.token for waiting in self._outbox.waiting}
 
     def _document(self) -> Mapping[str, Any]:
@@ -197,13 +235,59 @@ class MailedAlerts:
     def _raised(self, one: Waiting, recipients: int, reason: str) -> None:
         self._gateway.emit(AlertRaised(self._clock.now(), one.severity, one.subject, recipients, reason))
 
+    # --- keeping ---------------------------------------------------------------------------------
+
+    def _keep_counts(self) -> None:
+        """Make mere counts durable now and then: they come with every message that fails."""
+        if not 0 <= self._clock.now() - self._kept < KEEP_COUNTS:
+            self._keep()
+
     def _keep(self) -> None:
         """Make the outbox durable. Where that fails it lives on in memory: an alert is not lost for a full disk."""
+        self._kept = self._clock.now()
         try:
             self._store.put_meta(META, self._outbox.packed())
         except Exception as error:  # noqa: BLE001 - the boundary of an alert: whoever tells one is not to fail with it
             text = f"alerts that wait could not be stored ({type(error).__name__}); they are lost when the desk ends"
             self._gateway.emit(Warned(self._clock.now(), text))
+
+
+def _token(batch: Sequence[Waiting]) -> str:
+    """The same for the same alerts: a worker that has kept this mail already does not keep it twice."""
+    if len(batch) == 1:
+        return batch[0].token
+    return f"alerts.{hashlib.sha256(' '.join(one.token for one in batch).encode()).hexdigest()[:24]}"
+
+
+def _counted(one: Waiting, told: Told | None) -> str:
+    """The alert's text, and how often it happened where that is more than once."""
+    since = told.missed if told is not None else 0
+    total = since if one.clears else since + one.times
+    if total <= (0 if one.clears else 1):
+        return one.text
+    times = "once" if total == 1 else f"{total:,} times"
+    if told is None:
+        return f"{one.text}\n\nThis happened {times}."
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(told.at))
+    return f"{one.text}\n\nSince the mail of {when} this happened {times}."
+
+
+def _one_mail(batch: Sequence[tuple[Waiting, str]]) -> Alert:
+    """What is mailed: the alert, or all of them together, as many as a mail holds."""
+    first, text = batch[0]
+    if len(batch) == 1:
+        return Alert(first.key, first.severity, first.subject, text, clears=first.clears)
+    pieces: list[str] = []
+    room = MAX_TEXT
+    for one, text in batch:
+        piece = f"{one.subject}\n\n{text.strip()}"
+        if len(piece) > room:
+            pieces.append(f"And {len(batch) - len(pieces)} more; the log has them (`Alert`).")
+            break
+        pieces.append(piece)
+        room -= len(piece)
+    subject = f"{first.subject}, and {len(batch) - 1} more"
+    return Alert(first.key, first.severity, subject, "\n\n\n".join(pieces))
 
 
 def _text(text: str, limit: int) -> str:

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from gatepost.app.crl_job import CrlJob
 from gatepost.app.dane_job import DaneJob
+from gatepost.app.endings_job import EndingsJob
 from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
+from gatepost.app.name_server_job import NameServerJob
 from gatepost.app.proof_job import ProofJob
 from gatepost.app.renewal_job import RenewalJob
+from gatepost.app.required_tls_job import RequiredTlsJob
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
 from gatepost.core.ports import AlertPort, Clock
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.secrets import Keeper
+from gatepost.track.event_reader import EventReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,15 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         CrlJob(tools.store, tools.gateway, tools.operations, tools.alerts, tools.clock),
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
         DaneJob(tools.store, tools.alerts, tools.clock),
+        RequiredTlsJob(
+            tools.store,
+            EventReader(tools.home.logs, tools.home.event_log.name),
+            tools.alerts,
+            tools.gateway.emit,
+            tools.clock,
+        ),
+        NameServerJob(tools.store, tools.alerts, tools.clock),
+        EndingsJob(tools.store, tools.alerts, tools.clock),
         RenewalJob(
             tools.store,
             tools.keeper,

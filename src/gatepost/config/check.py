@@ -148,6 +148,10 @@ def _other_names(document: Document) -> Iterator[Finding]:
         if profile.initial_retry > profile.max_retry:
             loc = ("bounce_profiles", index, "initial_retry")
             yield Finding(loc, "is longer than max_retry, which is used instead", warning=True)
+    quiet = document.alerts.suppression
+    if quiet.initial > quiet.longest:
+        where: Loc = ("alerts", "suppression", "initial")
+        yield Finding(where, "is longer than longest, which is used instead", warning=True)
 
 
 def _old_protocols(document: Document) -> Iterator[Finding]:

@@ -33,7 +33,7 @@ from gatepost.config.outbound import (
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
 from gatepost.config.tlsa import Tlsa
-from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
+from gatepost.config.values import Ciphers, Count, Duration, Flag, Groups, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
 
@@ -125,6 +125,13 @@ class AlertRecipient(Section):
     )
 
 
+class AlertSuppression(Section):
+    """How long the same trouble is not mailed again. Each mail about it doubles the time."""
+
+    initial: Duration = Field(default=300, description="Quiet after the first mail about a trouble.")
+    longest: Duration = Field(default=3_600, description="Longest quiet, not below `initial`.")
+
+
 class Alerts(Section):
     """Mail to administrators."""
 
@@ -132,6 +139,9 @@ class Alerts(Section):
         default=None, alias="from", description="Sender of alerts; absent: alert@ the system."
     )
     recipients: tuple[AlertRecipient, ...] = Field(default=(), description="Who is told.")
+    suppression: AlertSuppression = Field(
+        default=AlertSuppression(), description="How long the same trouble is not mailed again."
+    )
 
 
 class LogType(StrEnum):

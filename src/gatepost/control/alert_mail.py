@@ -16,7 +16,7 @@ from gatepost.control.ports import Gateway
 from gatepost.core.address import normalise_domain
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.ports import Alert
-from gatepost.policy.alert import recipients_of
+from gatepost.policy.alert import Suppression, recipients_of
 from gatepost.wire.notice import Notice, make_notice
 
 if TYPE_CHECKING:
@@ -27,10 +27,14 @@ SUBMIT = "mail.submit"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The mails that were queued for an alert: their MIDs and all recipients, none where nobody subscribed."""
+    """The mails that were queued for an alert: their MIDs and all recipients, none where nobody subscribed.
+
+    `suppression` is how long the same trouble is quiet now, by the configuration that named the recipients.
+    """
 
     mids: tuple[int, ...]
     recipients: tuple[str, ...]
+    suppression: Suppression
 
 
 async def send_alert(
@@ -54,7 +58,8 @@ async def send_alert(
     for number, group in enumerate(groups):
         if group:
             mids.append(await _submit(gateway, settings, alert, group, f"{token}.{number}", now))
-    return Sent(tuple(mids), recipients)
+    quiet = settings.alerts.suppression
+    return Sent(tuple(mids), recipients, Suppression(quiet.initial, quiet.longest))
 
 
 async def _submit(

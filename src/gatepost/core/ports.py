@@ -25,13 +25,17 @@ class Clock(Protocol):
 class Alert:
     """Something an administrator must learn. `key` names the trouble, so that the same one can be told apart.
 
-    `severity` is `critical`, `warning` or `information` (config `alerts`); `text` has several lines and no secrets.
+    `severity` is `critical`, `warning` or `information` (config `alerts`); `text` has several lines and no secrets. `times` is how often it
+    happened since it was told last, by this caller's account. `clears` says that the trouble of this key is over: that is told only
+    to those who were told of the trouble.
     """
 
     key: str
     severity: str
     subject: str
     text: str
+    times: int = 1
+    clears: bool = False
 
 
 class AlertPort(Protocol):

@@ -1,18 +1,24 @@
 """Who is told of an alert, and whether the same trouble is told again.
 
-A recipient takes the classes and severities that its entry names; all alerts so far are of class System. The same
-trouble (an alert's key) is mailed once an hour, unless it has become graver meanwhile.
+A recipient takes the classes and severities that its entry names; all alerts so far are of class System.
+
+The same trouble (an alert's key) is mailed once; then it is quiet for `initial` seconds, after the next mail for twice as long, and so
+on up to `longest`. What happens in the quiet is counted, and the next mail says how often it was. A trouble that has become graver is
+mailed at once; one that rested for longer than `longest` begins anew, and so does one that was last told by a clock in the future.
+
+A trouble that is over is told as *cleared*, if a mail had told of it and none has told of its end. If it comes back while it is still
+quiet, its mail waits for the end of the quiet: what comes and goes all the time is two mails in each of these spans, not two each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gatepost.config.model import Alerts
 
-QUIET_SECONDS = 3_600.0
 SEVERITIES = ("information", "warning", "critical")  # of `config.model.AlertSeverity`, the gravest last
 SYSTEM = "system"
 ALL = "all"
@@ -32,17 +38,62 @@ def _takes(chosen: Collection[str], one: str) -> bool:
     return ALL in chosen or one in chosen
 
 
-def told_already(severity: str, now: float, told: tuple[float, str] | None) -> bool:
-    """The same was told (at a time, with a severity) less than an hour ago, and not as something lesser.
-
-    A time in the future is of a clock that was wrong, and does not count.
-    """
-    if told is None:
-        return False
-    at, before = told
-    return 0 <= now - at < QUIET_SECONDS and rank(before) >= rank(severity)
-
-
 def rank(severity: str) -> int:
     """The higher, the graver; a word that is not known counts as the gravest."""
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """How long the same trouble is quiet: after its first mail, and at most. Seconds; an `initial` above `longest` counts as that."""
+
+    initial: float = 300.0
+    longest: float = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is remembered of one trouble that was mailed.
+
+    `at` is the time of that mail and `quiet` the seconds behind it; `missed` counts what happened since and was not mailed, `last` is
+    when it happened last. `cleared` says that its end was mailed since.
+    """
+
+    at: float
+    severity: str
+    quiet: float = 3_600.0
+    missed: int = 0
+    last: float = 0.0
+    cleared: bool = False
+
+    @property
+    def until(self) -> float:
+        """The end of the quiet."""
+        return self.at + self.quiet
+
+
+def may_tell(told: Told | None, severity: str, now: float) -> bool:
+    """The trouble may be mailed now: it is new, graver than what was told, or the quiet is over."""
+    if told is None or rank(severity) > rank(told.severity):
+        return True
+    return not told.at <= now < told.until
+
+
+def missed(told: Told, now: float, times: int) -> Told:
+    """It happened again, so many times, and nobody is told."""
+    return replace(told, missed=told.missed + times, last=max(told.last, now))
+
+
+def mailed(told: Told | None, severity: str, now: float, rule: Suppression) -> Told:
+    """It is mailed now."""
+    quiet = min(rule.initial, rule.longest)
+    if told is not None and rank(severity) <= rank(told.severity):
+        rested = now - max(told.at, told.last)
+        if 0 <= rested <= rule.longest:
+            quiet = min(max(2 * told.quiet, quiet), rule.longest)
+    return Told(now, severity, quiet, last=now)
+
+
+def cleared(told: Told) -> Told:
+    """Its end is mailed now. The quiet goes on as it was, for the case that it comes back."""
+    return replace(told, cleared=True)

@@ -3,7 +3,7 @@
 One way leads through this room. `journal.WorkerJournal` takes the events of one worker in order, keeps those
 back that wait for a commit, and hands what may be seen to its sinks; `mail_log` and `json_log` turn
 events into the classic text log and into JSON lines; `log_files.LogFile` appends both to files that all
-processes share and rotate together. `find` and `follow` read the text log again.
+processes share and rotate together. `find` and `follow` read the text log again, `event_reader` the JSON lines, from where it stopped.
 
 What may be lost, and what not: an event that belongs to a commit is in the spool until `journal` says that
 it is safe in the files; after a crash it is replayed. Free events (a connection came, TLS failed)

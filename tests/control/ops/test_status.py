@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.control.kit import CONTRACT_LIKE, Bench, message
 
+from gatepost.store.name_servers import NameServerState, put_name_servers
+
 
 def test_it_adds_up_what_the_workers_say(bench: Bench) -> None:
     gateway = bench.start()
@@ -34,6 +36,22 @@ def test_it_warns_of_what_is_not_enforced(bench: Bench) -> None:
     assert ("tls_settings.web", "stored, not yet enforced") in lines
 
 
+def test_it_says_what_nobody_can_verify_for_as_long_as_it_is_in_use(bench: Bench) -> None:
+    """R2: not only at the commit that assigns it."""
+    bench.start()
+    said = [warning["text"] for warning in bench.call("status")["warnings"]]
+    (demo,) = (text for text in said if "nobody can verify it" in text)
+    assert demo.startswith("Demo is a demo certificate: it encrypts, but")
+    assert "listener IncomingMail" in demo
+    bench.call("cert.new", name="own", common_name="mx.example.net", key="p256")
+    bench.apply(CONTRACT_LIKE.replace("certificate: Demo", "certificate: own"))
+    said = [warning["text"] for warning in bench.call("status")["warnings"]]
+    assert [text.split(":")[0] for text in said if "certificate" in text or "self-signed" in text] == [
+        "own is self-signed",
+        "Demo is a demo certificate",
+    ]
+
+
 def test_it_counts_what_expires_among_the_certificates_in_use(bench: Bench) -> None:
     bench.start()
     found = bench.call("status")["certificates"]
@@ -47,3 +65,18 @@ def test_it_counts_what_expires_among_the_certificates_in_use(bench: Bench) -> N
     bench.clock.at += 4 * 86_400
     found = bench.call("status")["certificates"]
     assert (found["expiring"], found["expired"]) == (0, 1)
+
+
+def test_it_has_each_name_server_where_dane_is_asked_for(bench: Bench) -> None:
+    bench.start()
+    assert bench.call("status")["name_servers"] == []
+    at = bench.clock.at
+    states = [
+        NameServerState("127.0.0.1:53", "", at, at),
+        NameServerState("192.0.2.53:53", "is not on this machine", at - 60, at, 7),
+    ]
+    put_name_servers(bench.store, states)
+    one, two = bench.call("status")["name_servers"]
+    assert (one["server"], one["believed"], one["reason"]) == ("127.0.0.1:53", True, "")
+    assert (two["believed"], two["reason"]) == (False, "is not on this machine")
+    assert two["since"] < two["tried"]

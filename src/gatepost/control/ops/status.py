@@ -14,7 +14,8 @@ from gatepost.control.ops.proof import proof_status
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
-from gatepost.store.config_store import Version
+from gatepost.store.config_store import ConfigStore, Version
+from gatepost.store.name_servers import name_servers
 
 _QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")
 
@@ -42,6 +43,7 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         "desk": _process(processes["desk"]),
         "certificates": await asyncio.to_thread(_certificates, context, version),
         "proof": proof_status(context.store),
+        "name_servers": _name_servers(context.store),
         "listeners": _listeners(processes["listeners"], version.content.document),
         "queue": {key: _sum(told.values(), key) for key in _QUEUE},
         "counters": _counters(told.values()),
@@ -55,6 +57,20 @@ def _certificates(context: Context, version: Version) -> dict[str, Any]:
     """How many of what is in use expire soon or have expired, and what comes first."""
     items = Watch(context.store).items(version.content, only_used=True)
     return summary(items, context.clock.now())
+
+
+def _name_servers(store: ConfigStore) -> list[dict[str, Any]]:
+    """Which of them is believed about DNSSEC; none where no destination asks for DANE."""
+    return [
+        {
+            "server": one.server,
+            "believed": one.believed,
+            "reason": one.reason,
+            "since": iso_time(one.since),
+            "tried": iso_time(one.tried),
+        }
+        for one in name_servers(store)
+    ]
 
 
 def _process(row: Mapping[str, Any]) -> dict[str, Any]:

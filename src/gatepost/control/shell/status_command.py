@@ -43,6 +43,7 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
             ),
             ("Certificates", _certificates(found["certificates"])),
             ("On the wire", proof_line(found["proof"])),
+            *(("Name server", _name_server(one)) for one in found["name_servers"]),
         )
     )
     _say_processes(found)
@@ -67,6 +68,14 @@ def _certificates(found: dict[str, Any]) -> str:
     parts += [f"{found[state]:,} {words}" for state, words in _STATES if found[state]]
     until = "ended" if first["status"] == "expired" else "ends"
     return f"{', '.join(parts)}; {first['what']} {first['name']} {until} first, {day(first['not_after'])}"
+
+
+def _name_server(one: dict[str, Any]) -> str:
+    """`127.0.0.1:53, believed about DNSSEC since 2027-04-01 12:00`, or why it is not."""
+    state = "believed about DNSSEC"
+    if not one["believed"]:
+        state = f"not believed about DNSSEC: it {one['reason']}"
+    return safe(f"{one['server']}, {state}, since {local(one['since'])}")
 
 
 def _say_processes(found: dict[str, Any]) -> None:
