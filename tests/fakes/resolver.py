@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from gatepost.core.address import IPAddress
 from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, HostName, Mx, NoName, PtrAnswer, Undetermined
+from gatepost.net.dns_trust import Validation
+from gatepost.relay.sts import StsAccount
 from gatepost.wire.mta_sts import StsPolicy
 
 
@@ -20,8 +22,13 @@ class FakePolicies:
     def __init__(self) -> None:
         self.known: dict[str, StsPolicy] = {}
 
+        self.accounts: dict[str, StsAccount] = {}
+
     async def of(self, domain: str) -> StsPolicy | None:
         return self.known.get(domain)
+
+    def account(self, domain: str) -> StsAccount | None:
+        return self.accounts.get(domain)
 
 
 class FakeResolver:
@@ -35,6 +42,7 @@ class FakeResolver:
         self.tlsa_answers: dict[str, TlsaAnswer] = {}
         self.failing: set[str] = set()
         self.secure: set[str] = set()
+        self.verdicts: tuple[Validation, ...] = ()
         self.asked: list[tuple[str, str]] = []
 
     def set_mx(self, domain: str, *records: tuple[int, str]) -> None:

@@ -40,6 +40,7 @@ from gatepost.store.secrets import MasterKey, SealBroken
 
 START_SECONDS = 120.0  # a worker may wait 10 s for its shards and recover a long queue
 ASK_SECONDS = 60.0
+EXPLAIN_SECONDS = 150.0  # of one kind of question: the worker asks strangers before it answers
 GRACE = 1.0  # after the stop time, before the rest is killed; the contract allows 2 s in all
 
 
@@ -321,8 +322,9 @@ class Supervisor:
         return sorted([*answers, *down], key=lambda answer: answer["worker"])
 
     async def _ask_one(self, child: Child, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        seconds = EXPLAIN_SECONDS if kind == "explain" else ASK_SECONDS
         try:
-            result = await child.request("ask", {"kind": kind, "args": args}, ASK_SECONDS)
+            result = await child.request("ask", {"kind": kind, "args": args}, seconds)
         except OperatorError as error:
             return {"worker": child.index, "error": error.message}
         except PeerBug as error:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gatepost import __version__
+from gatepost.app.explaining import Explaining, asks_otherwise
 from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
 from gatepost.app.runtime import build_runtime
 from gatepost.core.errors import OperatorError
@@ -76,6 +77,12 @@ class Worker:
         self._session_tasks = Tasks("session", self._bug)
         self._listeners: dict[tuple[str, str, int], Listener] = {}
         self._proofs = ProofRequests(lambda: self._services.runtime, self._loop.time)
+        self._explaining = Explaining(
+            lambda: self._services,
+            build,
+            self._lent_resolver,
+            lambda: StsCache(self._home.sts_policies, keeps=False),
+        )
         self._prepared: tuple[Runtime, tuple[ListenerSocket, ...]] | None = None
         self._marking: asyncio.TimerHandle | None = None
         self._spool: Spool | None = None
@@ -152,12 +159,20 @@ class Worker:
         self._event_log.use(JsonLogFormat(), limit=limit, keep=keep)
 
     def _make_resolver(self, runtime: Runtime) -> Resolver:
+        """The resolver of a configuration that is in force, or about to be."""
+        return self._resolver(runtime, self._dns_judged)
+
+    def _lent_resolver(self, runtime: Runtime) -> Resolver:
+        """One for a look at a configuration that is not in force."""
+        return self._resolver(runtime, lambda verdicts: None)
+
+    def _resolver(self, runtime: Runtime, judged: Callable[[Sequence[Validation]], None]) -> Resolver:
         dns = runtime.document.dns
         servers = tuple(parse_name_server(text) for text in dns.servers)
         client = DnsClient(servers or system_name_servers())
         trust = None
         if dns.validate_dnssec and runtime.destinations.asks_dane:
-            trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), self._dns_judged)
+            trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), judged)
             trust.start()
         return Resolver(self._loop, client, hosts=read_hosts(), trust=trust)
 
@@ -246,10 +261,7 @@ class Worker:
         assert self._prepared is not None
         (runtime, listeners), self._prepared = self._prepared, None
         before = self._services.runtime
-        if (runtime.document.dns, runtime.destinations.asks_dane) != (
-            before.document.dns,
-            before.destinations.asks_dane,
-        ):
+        if asks_otherwise(runtime, before):
             old = self._services.resolver
             self._services.resolver = self._make_resolver(runtime)
             self._tasks.spawn(old.close())
@@ -330,6 +342,8 @@ class Worker:
             return await self._own_mail.answer(kind.removeprefix("mail."), args)
         if kind.startswith("proof."):
             return await self._proofs.answer(kind.removeprefix("proof."), args)
+        if kind == "explain":
+            return await self._explaining.answer(args)
         raise OperatorError(f"a worker does not know {kind!r}")
 
     def _status(self) -> dict[str, Any]:

@@ -5,11 +5,13 @@ What an entry of the destination controls leaves out it takes from the default e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from gatepost.config.hosts import parse_route_host
 from gatepost.config.model import Document
-from gatepost.config.outbound import ClientCertificate, DestinationDefault, InsecureNames
+from gatepost.config.outbound import ClientCertificate, Destination, DestinationDefault, InsecureNames
 from gatepost.config.values import limit_number
 from gatepost.policy.destinations import DEFAULT_PATH, DestinationEntry, DestinationRule, DestinationTable
 from gatepost.policy.route import Route, Routes
@@ -22,9 +24,45 @@ def compile_destinations(document: Document) -> DestinationTable:
     entries = []
     for index, item in enumerate(controls.destinations):
         given = {key: value for key, value in item if value is not None}
-        path = f"destination_controls.destinations[{index}]"
-        entries.append(DestinationEntry(_rule(controls.default, given, item.domain, path), item.until))
+        entries.append(
+            DestinationEntry(_rule(controls.default, given, item.domain, _path(index)), item.until)
+        )
     return DestinationTable(default, entries)
+
+
+def _path(index: int) -> str:
+    return f"destination_controls.destinations[{index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting that holds for a domain, as it is written; `path` is where it stands, empty for the product's own default."""
+
+    key: str
+    value: str | int | bool
+    path: str
+
+
+def settings_of(document: Document, rule: DestinationRule) -> tuple[Setting, ...]:
+    """Where each setting of a rule comes from: its entry, the default entry, or nowhere."""
+    controls = document.destination_controls
+    entry = entry_of(document, rule)
+    found = []
+    for key in DestinationDefault.model_fields:
+        own = getattr(entry, key, None)
+        if own is not None:
+            value, path = own, f"{rule.path}.{key}"
+        else:
+            written = key in controls.default.model_fields_set
+            value, path = getattr(controls.default, key), f"{DEFAULT_PATH}.{key}" if written else ""
+        found.append(Setting(key, value.value if isinstance(value, Enum) else value, path))
+    return tuple(found)
+
+
+def entry_of(document: Document, rule: DestinationRule) -> Destination | None:
+    """The entry that a rule was compiled from; None for the default."""
+    entries = enumerate(document.destination_controls.destinations)
+    return next((entry for index, entry in entries if _path(index) == rule.path), None)
 
 
 def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path: str) -> DestinationRule:

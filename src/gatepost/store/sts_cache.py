@@ -30,8 +30,10 @@ class CachedPolicy:
 class StsCache:
     """The folder. Methods block for a moment and are called in a thread; two writers of one domain do no harm."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keeps: bool = True) -> None:
+        """`keeps` False: policies are read and never changed (a configuration that is not in force may trust others)."""
         self._directory = directory
+        self._keeps = keeps
 
     def load(self, domain: str) -> CachedPolicy | None:
         """The policy of a domain, or None."""
@@ -45,6 +47,8 @@ class StsCache:
 
     def save(self, domain: str, policy: CachedPolicy) -> None:
         """Keep a policy. A full disk costs the cache, not the delivery."""
+        if not self._keeps:
+            return
         text = policy.body.decode("utf-8")
         data = orjson.dumps(
             {"domain": domain, "id": policy.identifier, "fetched": policy.fetched, "policy": text}
@@ -59,8 +63,9 @@ class StsCache:
 
     def forget(self, domain: str) -> None:
         """Remove a policy that has expired or was withdrawn."""
-        with contextlib.suppress(OSError):
-            self._file(domain).unlink()
+        if self._keeps:
+            with contextlib.suppress(OSError):
+                self._file(domain).unlink()
 
     def _file(self, domain: str) -> Path:
         return self._directory / f"{hashlib.sha256(domain.encode('utf-8')).hexdigest()}.json"

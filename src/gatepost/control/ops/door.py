@@ -2,7 +2,8 @@
 
 It authorises (today the callers are local, and the kernel has named them before: root or the gateway's own user),
 refuses arguments that an operation does not take, lets only one change run at a time, and audits: a line in the
-log for every operation that changes something or shows a key, with who asked and how it ended. Reading leaves no line.
+log for every operation that changes something, shows a key or calls hosts of others, with who asked and how it ended. Reading leaves
+no line.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _MODULES = {
     "ca": "authorities",
     "ca.crl": "revocation",
     "queue": "queue",
+    "explain": "explain",
     "status": "status",
     "metrics": "metrics",
 }
@@ -79,6 +81,8 @@ class Door:
         unknown = sorted(arguments.names() - found.takes)
         if unknown:
             raise OperatorError(f"{op} does not take {', '.join(unknown)}", code=Exit.USAGE)
+        if found.calls:
+            return await self._audited(found, arguments, caller)
         if not found.changes:
             return await found.run(self._context, arguments, caller)
         async with self._changing:
@@ -103,7 +107,8 @@ class Door:
         try:
             result = await found.run(context, arguments, caller)
         except OperatorError as error:
-            context.store.prune()  # a certificate that was sealed for nothing; nobody else prepares one now
+            if found.changes:
+                context.store.prune()  # a certificate that was sealed for nothing; nobody else prepares one now
             context.emit(audit_event(context.clock.now(), found.name, caller, error.message, refused=True))
             raise
         said = result.get("said", "") if isinstance(result, Mapping) else ""

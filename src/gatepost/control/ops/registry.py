@@ -112,18 +112,22 @@ Run = Callable[[Context, Arguments, Caller], Awaitable[Any]]
 class Operation:
     """One operation: its name, what does it, and the arguments that it takes.
 
-    `changes` means that it changes configuration, mail or keys, or shows a key: it runs alone and is audited.
+    `changes` means that it changes configuration, mail or keys, or shows a key: it runs alone and is audited. `calls`
+    means that it calls hosts of others: it is audited too, and runs beside other operations.
     """
 
     name: str
     run: Run
     takes: frozenset[str] = frozenset()
     changes: bool = False
+    calls: bool = False
 
 
-def operation(name: str, run: Run, takes: str = "", *, changes: bool = False) -> Operation:
+def operation(
+    name: str, run: Run, takes: str = "", *, changes: bool = False, calls: bool = False
+) -> Operation:
     """A row of a table; `takes` are the names of the arguments, separated by blanks."""
-    return Operation(name, run, frozenset(takes.split()), changes)
+    return Operation(name, run, frozenset(takes.split()), changes, calls)
 
 
 def not_running() -> OperatorError:

@@ -25,6 +25,7 @@ def make_app() -> typer.Typer:
         ca_commands,
         cert_commands,
         config_commands,
+        explain_command,
         log_commands,
         metrics_command,
         queue_commands,
@@ -34,6 +35,7 @@ def make_app() -> typer.Typer:
     app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
     app.command("status")(status_command.status)
     app.command("metrics")(metrics_command.metrics)
+    app.command("explain")(explain_command.explain)
     app.add_typer(config_commands.make(), name="config")
     app.add_typer(cert_commands.make(), name="cert")
     app.add_typer(acme_commands.make(), name="acme")

@@ -105,7 +105,7 @@ def _load_everything() -> None:
     import importlib
     import pkgutil
 
-    for room in ("config", "pki", "store", "net", "certs", "track", "control.ops"):
+    for room in ("config", "pki", "wire", "policy", "store", "net", "certs", "probe", "track", "control.ops"):
         package = importlib.import_module(f"gatepost.{room}")
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(found.name)

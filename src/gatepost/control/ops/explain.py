@@ -1,0 +1,122 @@
+"""explain: what would become of mail for a domain, and why; explain.live calls its hosts as well.
+
+The tree is made by one worker of the running gateway, which has what a delivery has: resolver, trusted roots, keys. On a stopped gateway
+the configuration's branch is made here by the same code, and the others are missing.
+
+A candidate goes to the worker as a payload without any key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatepost.config.load import load_plain
+from gatepost.config.model import Document
+from gatepost.control.ops.draft import Draft, draft_of, today
+from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.versions import current
+from gatepost.control.ports import Caller, Gateway
+from gatepost.core.errors import Exit, OperatorError
+from gatepost.policy.outbound import compile_destinations, compile_routes
+from gatepost.probe.explain import explain, recipient_domain
+from gatepost.probe.explain_rules import Tables
+from gatepost.store.payload import sealed_payload
+from gatepost.wire.smtp_syntax import SyntaxFault
+
+STOPPED = "the gateway is not running: what DNS says, DNSSEC, policies of recipients and the plan of each host are known to a running one only"
+
+
+async def look(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """The tree without calls."""
+    domain, draft = _domain(arguments), _draft(context, arguments, caller)
+    if context.gateway is None:
+        return _offline(context, domain, draft)
+    return await _ask(context, context.gateway, domain, draft, live=False)
+
+
+async def live(context: Context, arguments: Arguments, caller: Caller) -> Any:
+    """The tree with calls. The audit says whom it was about, and what came of it."""
+    domain, draft = _domain(arguments), _draft(context, arguments, caller)
+    if context.gateway is None:
+        raise OperatorError(
+            "calling hosts (--live) and DNSSEC need the running gateway",
+            "start it with `gatepost start`; without --live the configuration is explained on a stopped gateway too",
+            code=Exit.NOT_RUNNING,
+        )
+    found = await _ask(context, context.gateway, domain, draft, live=True)
+    hosts = found["delivery"]["hosts"]
+    called = sum(
+        bool(address["call"] and address["call"]["connections"])
+        for host in hosts
+        for address in host["addresses"]
+    )
+    result = found["delivery"]["result"]["result"]
+    return {**found, "said": f"{domain}: {result}, {called} address{'' if called == 1 else 'es'} called"}
+
+
+def _domain(arguments: Arguments) -> str:
+    text = arguments.text("domain")
+    try:
+        return recipient_domain(text)
+    except SyntaxFault as fault:
+        raise OperatorError(
+            f"{text!r} is no recipient: {fault.reply.lines[0].lower()}",
+            "name a domain, an address user@domain, or an address literal such as [192.0.2.1]",
+            code=Exit.USAGE,
+        ) from None
+
+
+def _draft(context: Context, arguments: Arguments, caller: Caller) -> Draft:
+    """What is to be explained: the version in force, or the caller's candidate."""
+    if arguments.flag("pending"):
+        return draft_of(context, caller)
+    version = current(context)
+    return Draft(version.number, version.content, False)
+
+
+def _offline(context: Context, domain: str, draft: Draft) -> dict[str, Any]:
+    document = load_plain(dict(draft.content.document))
+    tables = Tables(document, compile_destinations(document), compile_routes(document), today(context))
+    tree = explain(tables, domain, version=draft.base, pending=draft.pending, notes=(STOPPED,))
+    return tree.document()
+
+
+async def _ask(
+    context: Context, gateway: Gateway, domain: str, draft: Draft, *, live: bool
+) -> dict[str, Any]:
+    args: dict[str, Any] = {"domain": domain, "live": live}
+    if draft.pending:
+        args |= _candidate(context, draft)
+    workers = (await gateway.status())["workers"]
+    index = next((one["index"] for one in workers if one["state"] == "running"), None)
+    if index is None:
+        raise OperatorError("no worker is running", "try again in a moment", code=Exit.TRY_AGAIN)
+    (answer,) = await gateway.ask_workers("explain", args, index)
+    if answer.error:
+        raise OperatorError(answer.error, "try again", code=Exit.TRY_AGAIN)
+    found: dict[str, Any] = answer.result
+    return found
+
+
+def _candidate(context: Context, draft: Draft) -> dict[str, Any]:
+    """The candidate as a worker can build it, and whether its client certificate is the one in force."""
+    content, latest = draft.content, current(context).content
+    payload = sealed_payload(context.store, content, draft.base, "", "")
+    profiles = {name: {"chains": one["chains"]} for name, one in payload["profiles"].items()}
+    name = _client(load_plain(dict(content.document)))
+    same = (
+        name == _client(load_plain(dict(latest.document)))
+        and content.profiles.get(name) == latest.profiles.get(name)
+        and name in content.profiles
+    )
+    return {"payload": {**payload, "profiles": profiles}, "same_certificate": same}
+
+
+def _client(document: Document) -> str:
+    return document.destination_controls.global_.certificate
+
+
+OPERATIONS = (
+    operation("explain", look, "domain pending"),
+    operation("explain.live", live, "domain pending", calls=True),
+)

@@ -1,0 +1,151 @@
+"""What the configuration says of a recipient domain: which destination entry counts and why, where each setting comes from, the smtp route.
+
+This branch needs neither DNS nor a running gateway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import assert_never
+
+from gatepost.config.model import Document
+from gatepost.policy.destinations import (
+    DestinationChoice,
+    DestinationEntry,
+    DestinationTable,
+)
+from gatepost.policy.outbound import entry_of, settings_of
+from gatepost.policy.route import FixedHosts, Reject, RouteHost, Routes, UseAddress, UseDns
+from gatepost.probe.tree import Node
+
+
+class Match(StrEnum):
+    """How an entry names a domain."""
+
+    EXACT = "exact"
+    SUFFIX = "suffix"
+    DEFAULT = "default"
+
+
+class RouteKind(StrEnum):
+    """Where the next hop comes from."""
+
+    DNS = "dns"  # the MX records of the recipient domain
+    HOSTS = "hosts"  # the smtp route
+    ADDRESS = "address"  # the address that the recipient names
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView(Node):
+    """One setting; `source` is its place in the configuration, empty for the product's default."""
+
+    name: str
+    value: str | int | bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Node):
+    """An entry that would count if its last day had not passed."""
+
+    path: str
+    domain: str
+    reason: str
+    until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView(Node):
+    """The entry that counts; `domain` is its own text, empty for the default."""
+
+    path: str
+    domain: str
+    match: Match
+    reason: str
+    until: date | None
+    settings: tuple[SettingView, ...]
+    ended: tuple[Ended, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView(Node):
+    """The next hop. `path` and `domain` are those of the smtp route, empty without one; `detail` says why there is none."""
+
+    kind: RouteKind
+    path: str
+    domain: str
+    hosts: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules(Node):
+    """All that the configuration says of a domain."""
+
+    entry: EntryView
+    route: RouteView
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A configuration with its outgoing tables, and the day, UTC, on which it is looked at."""
+
+    document: Document
+    destinations: DestinationTable
+    routes: Routes
+    today: date
+
+
+def rules_for(tables: Tables, domain: str) -> Rules:
+    """The branch for a recipient domain in its normalised form."""
+    choice = tables.destinations.choose(domain, tables.today)
+    return Rules(_entry(tables.document, choice, domain), _route(tables.routes, domain))
+
+
+def _entry(document: Document, choice: DestinationChoice, domain: str) -> EntryView:
+    written = entry_of(document, choice.rule)
+    match = Match.DEFAULT
+    if choice.entry is not None:
+        match = Match.SUFFIX if choice.rule.domain.startswith(".") else Match.EXACT
+    return EntryView(
+        choice.rule.path,
+        choice.rule.domain,
+        match,
+        (written and written.reason) or "",
+        choice.entry.until if choice.entry is not None else None,
+        tuple(SettingView(one.key, one.value, one.path) for one in settings_of(document, choice.rule)),
+        tuple(_ended(document, entry) for entry in choice.expired),
+    )
+
+
+def _ended(document: Document, entry: DestinationEntry) -> Ended:
+    written = entry_of(document, entry.rule)
+    return Ended(entry.rule.path, entry.rule.domain, (written and written.reason) or "", entry.until)
+
+
+def _route(routes: Routes, domain: str) -> RouteView:
+    choice = routes.choose(domain)
+    hop = choice.next_hop
+    kind, detail = RouteKind.DNS, ""
+    hosts: tuple[str, ...] = ()
+    match hop:
+        case UseDns(name):
+            hosts = (name,)
+        case UseAddress(address):
+            kind, hosts = RouteKind.ADDRESS, (str(address),)
+        case FixedHosts(written):
+            kind, hosts = RouteKind.HOSTS, tuple(_host(one) for one in written)
+        case Reject(reason):
+            kind, detail = RouteKind.REJECT, reason
+        case _:
+            assert_never(hop)
+    return RouteView(kind, choice.path, choice.domain, hosts, detail)
+
+
+def _host(host: RouteHost) -> str:
+    """As it is written in the configuration: brackets mean that no MX records are asked for."""
+    text = host.host if host.mx else f"[{host.host}]"
+    return text if host.port == 25 else f"{text}:{host.port}"
