@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gatepost.certs.usage import Use, uses
 from gatepost.control.ops.registry import Context
@@ -17,14 +17,24 @@ def assignment_warnings(context: Context, before: Content, after: Content) -> tu
     if before.document == after.document:
         return ()
     known = {(use.what, use.certificate) for use in uses(before.document)}
-    fresh: dict[str, list[Use]] = {}
-    for use in uses(after.document):
-        if (use.what, use.certificate) not in known and use.certificate in after.profiles:
-            fresh.setdefault(use.certificate, []).append(use)
+    fresh = (use for use in uses(after.document) if (use.what, use.certificate) not in known)
+    return _unverifiable_among(context, after, fresh)
+
+
+def standing_warnings(context: Context, content: Content) -> tuple[Problem, ...]:
+    """The same for everything that is assigned: one warning for each certificate in use that nobody can verify (R2)."""
+    return _unverifiable_among(context, content, uses(content.document))
+
+
+def _unverifiable_among(context: Context, content: Content, used: Iterable[Use]) -> tuple[Problem, ...]:
+    places: dict[str, list[Use]] = {}
+    for use in used:
+        if use.certificate in content.profiles:
+            places.setdefault(use.certificate, []).append(use)
     return tuple(
-        _unverifiable(context, after, name, found)
-        for name, found in fresh.items()
-        if _alone(context, after, name)
+        _unverifiable(context, content, name, found)
+        for name, found in places.items()
+        if _alone(context, content, name)
     )
 
 

@@ -22,7 +22,7 @@ from gatepost.config.check import check
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import to_plain
 from gatepost.control.ops.acme_parts import secret_warnings, with_stand_ins
-from gatepost.control.ops.consequences import assignment_warnings, issued
+from gatepost.control.ops.consequences import assignment_warnings, issued, standing_warnings
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
@@ -210,4 +210,9 @@ def warnings_of(context: Context, version: Version) -> tuple[Problem, ...]:
     problems = check(document, version.content.profiles, today(context))
     names = sni_warnings(context, version.content.profiles, document)
     warnings = (problem for problem in problems if problem.warning)
-    return (*warnings, *secret_warnings(context, document), *names)
+    return (
+        *warnings,
+        *secret_warnings(context, document),
+        *names,
+        *standing_warnings(context, version.content),
+    )

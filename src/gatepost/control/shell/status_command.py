@@ -13,6 +13,7 @@ from gatepost.control.shell.screen import (
     facts,
     local,
     note,
+    paragraph,
     plural,
     problem_line,
     safe,
@@ -146,7 +147,7 @@ def _say_troubles(found: dict[str, Any]) -> None:
         say()
         say("Warnings")
         for warning in found["warnings"]:
-            say(f"  {problem_line(warning)}")
+            paragraph("  ", problem_line(warning))
 
 
 def _ending(item: dict[str, Any]) -> str:
