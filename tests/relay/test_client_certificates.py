@@ -391,6 +391,7 @@ def test_the_record_says_what_to_pin() -> None:
         "not_after": leaf.not_after,
         "fingerprint": leaf.fingerprint,
         "key": key_of(issued),
+        "authorities": ["Partner Issuing CA", "CN=Partner Issuing CA", "Partner CA", "CN=Partner CA"],
     }
     assert judge(issued, one(key=record["key"])).verified
     assert client_record(judge(None))["reason"] == "no certificate was sent"

@@ -89,4 +89,5 @@ def client_record(outcome: ClientOutcome) -> dict[str, Any]:
         "not_after": seen.not_after if seen else 0.0,
         "fingerprint": seen.fingerprint if seen else "",
         "key": facts.key,
+        "authorities": list(facts.authorities),
     }
