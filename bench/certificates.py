@@ -3,7 +3,8 @@
 A home of its own in a folder that is removed. Each profile has a key and a certificate that an authority of the bench signed, with
 one intermediate. Measured is what the desk does for a request, in this process: the operation from the committed version to
 the JSON that goes over the control socket. *First* is the first time after a start, when everything is read and judged;
-the others are medians. The goal is 100 ms for each of list, find and expiry check.
+the others are medians. The goal is 100 ms for each of list, find and expiry check. Then the verification of a chain, with a goal of
+500 microseconds of CPU.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from gatepost.certs.expiry import Told, Watch
 from gatepost.control.ops import build
 from gatepost.control.ports import Caller, Operations
 from gatepost.control.protocol import encode_frame
+from gatepost.pki.anchors import Anchors
+from gatepost.pki.judge import Purpose, judge_chain
 from gatepost.pki.profile import Origin, make_profile
 from gatepost.store.beginning import begin
 from gatepost.store.config_store import ConfigStore, Content
@@ -43,6 +46,8 @@ from gatepost.store.secrets import LocalKeeper, read_master_key
 COUNT = 10_000
 ROUNDS = 9
 GOAL_MS = 100.0
+CHAINS = 500
+GOAL_US = 500.0
 _DAY = datetime.timedelta(days=1)
 
 
@@ -191,6 +196,25 @@ def lines(home: Home, count: int) -> list[Line]:
         store.close()
 
 
+def judgement(count: int = CHAINS) -> str:
+    """The CPU time of one verification: leaf, intermediate and a root of one's own, each leaf seen for the first time."""
+    authority = Authority()
+    sub = authority.sub.public_bytes(Encoding.DER)
+    anchors = Anchors.from_pem(authority.root.public_bytes(Encoding.PEM))
+    key = ec.generate_private_key(ec.SECP256R1())
+    chains = [[authority.host(f"mx{number}.example.net", key, 90 * _DAY), sub] for number in range(count)]
+    times = []
+    for chain in chains:
+        spent = time.process_time()
+        verdict = judge_chain(chain, anchors, time.time(), Purpose.SERVER)
+        times.append((time.process_time() - spent) * 1_000_000)
+        if not verdict.ok:
+            raise BenchError(f"the bench's chain is refused: {verdict.worst}")
+    median = statistics.median(times)
+    mark = "" if median <= GOAL_US else f"   over {GOAL_US:g}"
+    return f"verify a chain: {median:.0f} microseconds of CPU (median of {count}){mark}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.certificates", description=__doc__)
     parser.add_argument("--count", type=int, default=COUNT)
@@ -202,6 +226,7 @@ def main() -> int:
         print(f"{'milliseconds':<34}{'first':>10}{'median':>10}{'cpu':>10}{'worst':>10}")
         for line in lines(home, count):
             print(line.text())
+        print(judgement())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
