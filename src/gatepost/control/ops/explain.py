@@ -8,6 +8,7 @@ A candidate goes to the worker as a payload without any key.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gatepost.config.load import load_plain
@@ -45,13 +46,14 @@ async def live(context: Context, arguments: Arguments, caller: Caller) -> Any:
         )
     found = await _ask(context, context.gateway, domain, draft, live=True)
     hosts = found["delivery"]["hosts"]
-    called = sum(
-        bool(address["call"] and address["call"]["connections"])
-        for host in hosts
-        for address in host["addresses"]
-    )
+    called = sum(_called(address["call"]) for host in hosts for address in host["addresses"])
     result = found["delivery"]["result"]["result"]
     return {**found, "said": f"{domain}: {result}, {called} address{'' if called == 1 else 'es'} called"}
+
+
+def _called(call: Mapping[str, Any] | None) -> bool:
+    """Something was sent to this address; one that the plan forbids is not called."""
+    return call is not None and any(one["source"] or one["broken"] for one in call["connections"])
 
 
 def _domain(arguments: Arguments) -> str:
