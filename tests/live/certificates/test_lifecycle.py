@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live.certificates.openssl_ca import OpensslCa, fingerprint, openssl
 from tests.live.peers.clients import s_client
 from tests.live.peers.gateway import Document, document
 from tests.live.peers.processes import need, need_root, run
@@ -25,87 +26,6 @@ from gatepost.core.errors import OperatorError
 
 PHRASE = "seven green bicycles at noon"
 WITHIN = 5.0  # seconds from the end of a command to the certificate on the wire, on a busy machine
-_EXTENSIONS = """
-[host]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth, clientAuth
-subjectAltName = DNS:{name}
-[authority]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-[req]
-distinguished_name = dn
-[dn]
-"""
-
-
-class OpensslCa:
-    """An authority of an administrator who knows openssl: a root and an intermediate, both files."""
-
-    def __init__(self, folder: Path, name: str = "Openssl") -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.name = name
-        self.root = self._authority("root", None)
-        self.sub = self._authority("sub", self.root)
-
-    def file(self, name: str) -> Path:
-        return self.folder / name
-
-    def _config(self, name: str) -> Path:
-        config = self.file("openssl.cnf")
-        config.write_text(_EXTENSIONS.format(name=name))
-        return config
-
-    def _authority(self, what: str, above: Path | None) -> Path:
-        key, request, made = (self.file(f"{what}.{end}") for end in ("key", "csr", "crt"))
-        config = self._config("unused.example")
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
-        openssl(
-            "req", "-new", "-key", key, "-subj", f"/CN={self.name} {what}", "-out", request, "-config", config
-        )
-        signer = ["-signkey", key] if above is None else ["-CA", above, "-CAkey", above.with_suffix(".key")]
-        openssl(
-            "x509", "-req", "-in", request, *signer, "-days", "900", "-out", made,
-            "-extfile", config, "-extensions", "authority",
-        )  # fmt: skip
-        return made
-
-    def sign(self, request: Path, name: str, *options: str, sha: str = "-sha256") -> Path:
-        """The request signed by the intermediate, as PEM without the chain."""
-        made = request.with_suffix(".signed")
-        when = options or ("-days", "90")
-        openssl(
-            "x509", "-req", "-in", request, "-CA", self.sub, "-CAkey", self.file("sub.key"), sha,
-            "-out", made, "-extfile", self._config(name), "-extensions", "host", *when,
-        )  # fmt: skip
-        return made
-
-    def sign_dated(self, request: Path, name: str, start: str, end: str) -> Path:
-        """The same with dates of its own (`openssl ca`, YYYYMMDDHHMMSSZ)."""
-        made, base = request.with_suffix(".dated"), self.file("ca")
-        base.mkdir(exist_ok=True)
-        (base / "index.txt").write_text("")
-        (base / "serial").write_text(f"{time.time_ns():x}"[:16] + "\n")
-        config = self.file("ca.cnf")
-        config.write_text(
-            f"[ca]\ndefault_ca=it\n[it]\ndatabase={base}/index.txt\nserial={base}/serial\nnew_certs_dir={base}\n"
-            f"default_md=sha256\npolicy=any\nunique_subject=no\n[any]\ncommonName=supplied\n"
-            + _EXTENSIONS.format(name=name)
-        )
-        openssl(
-            "ca", "-batch", "-config", config, "-in", request, "-cert", self.sub, "-keyfile", self.file("sub.key"),
-            "-startdate", start, "-enddate", end, "-extensions", "host", "-notext", "-out", made,
-        )  # fmt: skip
-        return made
-
-
-def openssl(*words: str | Path) -> str:
-    done = run([need("openssl", "openssl"), *words])
-    assert done.returncode == 0, done.stderr.decode(errors="replace")
-    return done.stdout.decode(errors="replace")
 
 
 class Site:
@@ -160,11 +80,6 @@ class Site:
             pass  # each turn is a whole handshake
         seen = [self.served(*options) for _ in range(4)]
         assert seen == [wanted] * 4, "\n".join(self.gateway.log.all[-25:])
-
-
-def fingerprint(file: Path) -> str:
-    said = openssl("x509", "-in", file, "-noout", "-fingerprint", "-sha256")
-    return said.partition("=")[2].strip().replace(":", "").lower()
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,7 @@ def test_the_first_certificate_takes_the_stand_ins_place_on_the_wire(site: Site)
 
 
 def test_a_rehearsal_changes_nothing_and_a_renewal_does(site: Site) -> None:
+    """R8, the automatic issue: an existing entry is renewed under its name; the other three ways are in `test_rows`."""
     site.configure(acme(site.pebble))
     site.gateway.start()
     site.issued()
