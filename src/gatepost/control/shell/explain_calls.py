@@ -52,7 +52,8 @@ def _say_connection(one: Mapping[str, Any], verdicts: Mapping[str, str]) -> None
     if one["outcome"] is not None:
         outcome = one["outcome"]
         reason = f": {outcome['reason']}" if outcome["reason"] else ""
-        _row("verdict", f"{verdicts[outcome['verdict']]}{reason}")
+        verdict = verdicts[outcome["verdict"]] if one["source"] else "not called"
+        _row("verdict", f"{verdict}{reason}")
         if outcome["note"]:
             _row("", outcome["note"])
     if one["hello_inside"]:
