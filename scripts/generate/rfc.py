@@ -18,6 +18,7 @@ TITLES = {
     2034: "SMTP extension: enhanced error codes",
     2045: "MIME: format of bodies",
     2047: "MIME: encoded words in headers",
+    2104: "HMAC",
     2136: "Dynamic DNS updates",
     2308: "Negative caching of DNS queries",
     2606: "Reserved top level names",

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import acme, authorities, inbound, model, outbound, tlsa
+from gatepost.config import acme, alerts, authorities, inbound, model, outbound, tlsa
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -56,6 +56,7 @@ KINDS = {
     "SniText": "host name or `*.`domain",
     "Text": "text",
     "UrlText": "http or https URL",
+    "WebhookUrl": "http or https URL",
 }
 
 _WORD = re.compile(r"[A-Z]\w+")
@@ -102,7 +103,7 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound, acme, authorities, tlsa):
+    for module in (model, inbound, outbound, acme, alerts, authorities, tlsa):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

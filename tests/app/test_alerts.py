@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -24,6 +24,7 @@ from gatepost.app.alerts import (
 )
 from gatepost.app.channel import ChannelClosed
 from gatepost.app.outbox import MAX_TOLD, MAX_WAITING, Outbox
+from gatepost.control.alert_hooks import postings
 from gatepost.control.ports import WorkerAnswer
 from gatepost.core.certificate_events import AlertRaised
 from gatepost.core.events import Event, Warned
@@ -56,6 +57,7 @@ class FakeGateway:
         self.refusals = ["", ""]
         self.error: Exception | None = None
         self.events: list[Event] = []
+        self.looks: list[str] = []
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
         raise NotImplementedError
@@ -75,6 +77,11 @@ class FakeGateway:
 
     async def status(self) -> Mapping[str, Any]:
         return {"workers": [{"index": index} for index in range(len(self.refusals))]}
+
+    def look(self, job: str, /) -> Awaitable[None]:
+        self.looks.append(job)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        return done
 
     def emit(self, event: Event, /) -> None:
         self.events.append(event)
@@ -347,6 +354,59 @@ def test_only_so_many_troubles_are_remembered(bench: Bench) -> None:
     run(main)
     assert len(bench.outbox().told) == MAX_TOLD
     assert f"k{MAX_TOLD + 2}" in bench.outbox().told
+
+
+HOOK = {"url": "https://alerts.example/hook"}
+
+
+def test_a_webhook_gets_each_alert_once_whatever_becomes_of_its_mail(bench: Bench) -> None:
+    bench.configure(webhooks=[HOOK])
+
+    async def main() -> None:
+        bench.gateway.refusals = ["down", "down"]
+        alerts = bench.alerts()
+        await alerts.tell(alert())
+        await alerts.run()
+        again = bench.alerts()
+        await again.tell(alert())
+        bench.gateway.refusals = ["", ""]
+        await again.run()
+
+    run(main)
+    (one,) = postings(bench.store)
+    assert (one.url, one.subject) == (HOOK["url"], "Something")
+    assert bench.gateway.looks == ["webhooks"]
+    assert len(bench.gateway.mails) == 1
+
+
+def test_with_webhooks_only_the_same_is_quiet_and_its_end_is_posted_too(bench: Bench) -> None:
+    bench.configure(webhooks=[HOOK], recipients=[])
+
+    async def main() -> None:
+        alerts = bench.alerts()
+        await alerts.tell(alert())
+        await alerts.tell(alert())
+        await alerts.tell(clear())
+
+    run(main)
+    assert [one.subject for one in postings(bench.store)] == ["Something", "It works again"]
+    assert bench.gateway.mails == []
+
+
+def test_many_alerts_in_one_mail_are_posted_one_by_one(bench: Bench) -> None:
+    bench.configure(webhooks=[HOOK])
+
+    async def main() -> None:
+        bench.gateway.refusals = ["down", "down"]
+        alerts = bench.alerts()
+        for number in range(SINGLE_MAILS + 5):
+            await alerts.tell(alert(f"k{number}", subject=f"Trouble {number}"))
+        bench.gateway.refusals = ["", ""]
+        await alerts.run()
+
+    run(main)
+    assert len(bench.gateway.mails) == 1
+    assert [one.subject for one in postings(bench.store)] == [f"Trouble {n}" for n in range(SINGLE_MAILS + 5)]
 
 
 def test_an_outbox_of_an_older_gateway_is_read() -> None:

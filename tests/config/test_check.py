@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.config.documents import CONTRACT, TODAY, document, listener
 
 from gatepost.config.check import NOT_ENFORCED, check
 from gatepost.config.load import load_yaml
+from gatepost.core.errors import ConfigurationError
 
 CERTIFICATES = {"Demo", "gw"}
 
@@ -141,3 +143,23 @@ def test_a_quiet_of_alerts_that_begins_above_its_longest_is_warned_of() -> None:
         "alerts.suppression.initial: is longer than longest, which is used instead"
     ]
     assert warnings(alerts={"suppression": {"initial": "5m"}}) == []
+
+
+def test_webhooks_are_urls_each_once_and_better_encrypted() -> None:
+    hooks = [{"url": "http://a.example/x"}, {"url": "https://b.example/"}]
+    assert warnings(alerts={"webhooks": hooks}) == [
+        "alerts.webhooks[0].url: is not encrypted: whoever is on the way reads what is wrong with this gateway (use https)"
+    ]
+    twice = faults(alerts={"webhooks": [hooks[1], hooks[1]]})
+    assert [line.partition(":")[0] for line in twice] == ["alerts.webhooks[1].url"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://a.example/", "https://", "https://me:pw@a.example/", "https://a.example/#x", "https://a b/", "x"],
+)
+def test_what_is_no_url_of_a_webhook(url: str) -> None:
+    text = json.dumps({"alerts": {"webhooks": [{"url": url}]}})
+    with pytest.raises(ConfigurationError) as refusal:
+        load_yaml(text)
+    assert [problem.path for problem in refusal.value.problems] == ["alerts.webhooks[0].url"]

@@ -5,9 +5,13 @@ Everything goes by mail through the gateway itself, to a server of the administr
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -56,6 +60,45 @@ class Configured:
     def controls(self) -> dict[str, Any]:
         controls: dict[str, Any] = self.document["destination_controls"]
         return controls
+
+
+class Service:
+    """A web service that takes alerts, on the standard library's server. It answers 503 `refuses` times."""
+
+    def __init__(self, port: int, refuses: int) -> None:
+        self.taken: list[tuple[dict[str, str], bytes]] = []
+        self.refused = 0
+        self._changed = threading.Condition()
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with service._changed:
+                    refused = service.refused < refuses
+                    service.refused += refused
+                    if not refused:
+                        service.taken.append((dict(self.headers), body))
+                    service._changed.notify_all()
+                self.send_response(503 if refused else 204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{port}/hook/unspoken"
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, 60)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def subject(mail: Mail) -> str:
@@ -187,3 +230,39 @@ def test_a_name_server_that_does_not_validate_is_told_of_and_shown(
         _, cleared = office.wait_for_mail(2)
         assert subject(cleared) == f"Name server 127.0.0.1:{dns.port} is believed about DNSSEC again"
         assert "believed about DNSSEC, since" in gateway.command("status")
+
+
+def test_a_webhook_gets_a_signed_document_also_when_it_was_down(
+    gateway: Gateway, office: ScriptedReceiver, ports: Ports
+) -> None:
+    service = Service(ports.free(), refuses=1)
+    try:
+        made = Configured(ports, office)
+        made.document["alerts"]["webhooks"] = [{"url": service.url, "severities": ["critical"]}]
+        gateway.configure(made.document)
+        secret = "the secret of this live test"
+        gateway.command("alert", "secret", text=f"{secret}\n".encode())
+        gateway.start()
+        gateway.command("alert", "test", "--severity", "critical")
+        service.wait(lambda: service.refused == 1)
+        gateway.wait_for_log(r"Alert cannot be posted to http://127\.0\.0\.1:\d+: it answered 503; it waits")
+        assert gateway.stop() == 0
+        gateway.start()
+        service.wait(lambda: len(service.taken) == 1)
+        ((headers, body),) = service.taken
+        signed = headers["X-Gatepost-Timestamp"].encode() + b"." + body
+        expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        assert headers["X-Gatepost-Signature"] == f"sha256={expected}"
+        assert headers["Content-Type"] == "application/json"
+        document = json.loads(body)
+        assert (document["severity"], document["state"], document["gateway"]) == (
+            "critical",
+            "trouble",
+            "gw.example.net",
+        )
+        assert document["subject"].startswith("Test alert")
+        gateway.wait_for_log(r"Alert was posted to http://127\.0\.0\.1:\d+: Test alert")
+        assert not gateway.log.matching("unspoken")
+        assert secret not in (gateway.home / "logs" / "events.jsonl").read_text()
+    finally:
+        service.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatepost.config.model import Alerts, AlertSeverity
+from gatepost.config.alerts import Alerts, AlertSeverity
 from gatepost.policy.alert import (
     SEVERITIES,
     Suppression,

@@ -11,6 +11,8 @@ mailed, waits or begins to be kept quiet leaves an `AlertRaised` in the log; whe
 Many alerts at once (a name server that fails may concern a thousand domains) are not as many mails: of each severity 20 within five
 minutes go out by themselves, and what comes above that waits and goes out together.
 
+What is mailed is also put into the queue of webhooks (`control.alert_hooks`), each alert by itself; neither way waits for the other.
+
 Limits. 100 alerts wait at most, then the least grave and oldest goes; none waits longer than three days. 500 keys are remembered. The
 counts of what was kept quiet are written ten seconds apart: a crash may forget some, never an alert. An alert of the gateway's own
 trouble is as good as its queue: it is no substitute for watching from outside.
@@ -28,6 +30,8 @@ from typing import Any
 
 from gatepost.app.channel import ChannelClosed, PeerBug
 from gatepost.app.outbox import Outbox, Waiting
+from gatepost.control.alert_hooks import JOB as WEBHOOKS
+from gatepost.control.alert_hooks import enqueue
 from gatepost.control.alert_mail import send_alert
 from gatepost.control.ports import Gateway
 from gatepost.core.certificate_events import AlertRaised
@@ -190,7 +194,9 @@ class MailedAlerts:
         if not batch:
             return True
         told = self._outbox.told
-        alert = _one_mail([(one, _counted(one, told.get(one.key))) for one in batch])
+        texts = [(one, _counted(one, told.get(one.key))) for one in batch]
+        self._post(texts, now)
+        alert = _one_mail(texts)
         try:
             sent = await send_alert(self._gateway, self._document(), alert, _token(batch), now)
         except Exception as error:  # noqa: BLE001 - the boundary of an alert: whatever is in its way, it waits
@@ -201,12 +207,26 @@ class MailedAlerts:
         for one in batch:
             self._complained.discard(one.token)
             self._outbox.done(one, now, sent.suppression)
-            if not sent.recipients and not one.clears:
+            if not (sent.recipients or one.services or one.clears):
                 del told[one.key]  # who subscribes meanwhile shall be told
         self._keep()
         for one in batch:
             self._raised(one, len(sent.recipients), "")
         return True
+
+    def _post(self, batch: Sequence[tuple[Waiting, str]], now: float) -> None:
+        """Let the alerts wait for the services that take them, each once."""
+        fresh = [(one, text) for one, text in batch if one.services is None]
+        try:
+            for one, text in fresh:
+                alert = Alert(one.key, one.severity, one.subject, text, one.times, clears=one.clears)
+                one.services = enqueue(self._store, self._document(), alert, one.token, now)
+            if any(one.services for one, _ in fresh):
+                self._keep()
+                self._gateway.look(WEBHOOKS)
+        except Exception as error:  # noqa: BLE001 - the boundary of an alert: it is mailed all the same
+            text = f"an alert could not be queued for its webhooks ({type(error).__name__}); the next try of its mail tries that too"
+            self._gateway.emit(Warned(now, text))
 
     def _without_old(self, batch: Sequence[Waiting], now: float) -> list[Waiting]:
         """Give up what waited for too long."""

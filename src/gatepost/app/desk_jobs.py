@@ -13,6 +13,7 @@ from gatepost.app.name_server_job import NameServerJob
 from gatepost.app.proof_job import ProofJob
 from gatepost.app.renewal_job import RenewalJob
 from gatepost.app.required_tls_job import RequiredTlsJob
+from gatepost.app.webhook_job import WebhookJob
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
 from gatepost.core.ports import AlertPort, Clock
@@ -52,6 +53,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         ),
         NameServerJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),
+        WebhookJob(tools.store, tools.keeper, tools.gateway.emit, tools.clock),
         RenewalJob(
             tools.store,
             tools.keeper,

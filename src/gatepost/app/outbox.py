@@ -23,7 +23,7 @@ MAX_TOLD = 500
 class Waiting:
     """An alert in the outbox; `token` is its name for ever, `at` when it was raised, `times` how often it happened since it waits.
 
-    It is not mailed before `due`.
+    It is not mailed before `due`. `services` is for how many webhooks it waits, or waited; None before that is known.
     """
 
     token: str
@@ -35,6 +35,7 @@ class Waiting:
     times: int = 1
     clears: bool = False
     due: float = 0.0
+    services: int | None = None
 
     def alert(self) -> Alert:
         return Alert(self.key, self.severity, self.subject, self.text, self.times, clears=self.clears)

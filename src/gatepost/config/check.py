@@ -55,6 +55,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         tlsa_findings(document),
         link_findings(document, certificates),
         _other_names(document),
+        _alerts(document),
         _old_protocols(document),
         acme_findings(document, [(it.who, it.address, it.port) for it in _services(document)]),
         not_enforced(document),
@@ -148,10 +149,18 @@ def _other_names(document: Document) -> Iterator[Finding]:
         if profile.initial_retry > profile.max_retry:
             loc = ("bounce_profiles", index, "initial_retry")
             yield Finding(loc, "is longer than max_retry, which is used instead", warning=True)
+
+
+def _alerts(document: Document) -> Iterator[Finding]:
     quiet = document.alerts.suppression
     if quiet.initial > quiet.longest:
-        where: Loc = ("alerts", "suppression", "initial")
-        yield Finding(where, "is longer than longest, which is used instead", warning=True)
+        loc = ("alerts", "suppression", "initial")
+        yield Finding(loc, "is longer than longest, which is used instead", warning=True)
+    yield from duplicates(("alerts", "webhooks"), "url", [item.url for item in document.alerts.webhooks])
+    for index, item in enumerate(document.alerts.webhooks):
+        if item.url.startswith("http:"):
+            text = "is not encrypted: whoever is on the way reads what is wrong with this gateway"
+            yield Finding(("alerts", "webhooks", index, "url"), text, "use https", warning=True)
 
 
 def _old_protocols(document: Document) -> Iterator[Finding]:

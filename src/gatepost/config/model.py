@@ -13,6 +13,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from gatepost.config.acme import Acme
+from gatepost.config.alerts import Alerts
 from gatepost.config.authorities import CertificateAuthorities
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.inbound import (
@@ -30,10 +31,9 @@ from gatepost.config.outbound import (
     DestinationControls,
     SmtpRoute,
 )
-from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
 from gatepost.config.tlsa import Tlsa
-from gatepost.config.values import Ciphers, Count, Duration, Flag, Groups, HostText, Name, Size, Text
+from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
 
 DEFAULT_PROFILE = "Default"
 
@@ -99,49 +99,6 @@ class TlsSettings(Section):
     inbound: TlsScope = Field(default=TlsScope(), description="Listeners.")
     outbound: TlsScope = Field(default=TlsScope(), description="Delivery.")
     web: TlsScope = Field(default=TlsScope(), description="GUI and API.")
-
-
-class AlertClass(StrEnum):
-    ALL = "all"
-    SYSTEM = "system"
-
-
-class AlertSeverity(StrEnum):
-    ALL = "all"
-    CRITICAL = "critical"
-    WARNING = "warning"
-    INFORMATION = "information"
-
-
-class AlertRecipient(Section):
-    """Somebody who is told of problems."""
-
-    address: MailboxText = Field(description="Mailbox of the recipient.", examples=["admin@example.net"])
-    classes: tuple[AlertClass, ...] = Field(
-        default=(AlertClass.ALL,), description="Kinds of alerts.", examples=[["all"]]
-    )
-    severities: tuple[AlertSeverity, ...] = Field(
-        default=(AlertSeverity.ALL,), description="Severities of alerts.", examples=[["all"]]
-    )
-
-
-class AlertSuppression(Section):
-    """How long the same trouble is not mailed again. Each mail about it doubles the time."""
-
-    initial: Duration = Field(default=300, description="Quiet after the first mail about a trouble.")
-    longest: Duration = Field(default=3_600, description="Longest quiet, not below `initial`.")
-
-
-class Alerts(Section):
-    """Mail to administrators."""
-
-    sender: MailboxText | None = Field(
-        default=None, alias="from", description="Sender of alerts; absent: alert@ the system."
-    )
-    recipients: tuple[AlertRecipient, ...] = Field(default=(), description="Who is told.")
-    suppression: AlertSuppression = Field(
-        default=AlertSuppression(), description="How long the same trouble is not mailed again."
-    )
 
 
 class LogType(StrEnum):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gatepost.config.model import Alerts
+    from gatepost.config.alerts import Alerts
 
 SEVERITIES = ("information", "warning", "critical")  # of `config.model.AlertSeverity`, the gravest last
 SYSTEM = "system"
@@ -32,6 +32,15 @@ def recipients_of(alerts: Alerts, severity: str, about: str = SYSTEM) -> tuple[s
         if _takes(recipient.classes, about) and _takes(recipient.severities, severity)
     )
     return tuple(dict.fromkeys(found))
+
+
+def webhooks_of(alerts: Alerts, severity: str, about: str = SYSTEM) -> tuple[str, ...]:
+    """The URLs of the services that take alerts of this class and severity."""
+    return tuple(
+        hook.url
+        for hook in alerts.webhooks
+        if _takes(hook.classes, about) and _takes(hook.severities, severity)
+    )
 
 
 def _takes(chosen: Collection[str], one: str) -> bool:

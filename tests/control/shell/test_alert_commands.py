@@ -1,16 +1,20 @@
-"""`gatepost alert test`, on a running and on a stopped gateway."""
+"""`gatepost alert test|secret`, on a running and on a stopped gateway."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.control.kit import Bench
 from tests.control.ops.test_alerts import ALERTS, Taker
 from tests.control.shell.running import desk, gatepost
 
+from gatepost.control.alert_hooks import SECRET
 from gatepost.core.errors import Exit
+from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
+from gatepost.store.name_servers import NameServerState, put_name_servers
 
 
 @pytest.fixture
@@ -29,7 +33,12 @@ def test_it_says_to_whom_it_went(stopped: Home) -> None:
         assert (said.code, said.err) == (0, "")
         assert said.out == "A test alert (warning) is in the queue as MID 77, to admin@example.net.\n"
         found = json.loads(gatepost("alert", "test", "--severity", "warning", "--json").out)
-        assert found == {"severity": "warning", "recipients": ["admin@example.net"], "mids": [77]}
+        assert found == {
+            "severity": "warning",
+            "recipients": ["admin@example.net"],
+            "mids": [77],
+            "webhooks": 0,
+        }
         assert gatepost("alert", "test").code == Exit.REFUSED
     bench.store.close()
 
@@ -51,4 +60,36 @@ def test_status_says_what_expires(stopped: Home) -> None:
         over = gatepost("status")
         assert "1 expired; certificate Demo ended first" in over.out
         assert "certificate Demo: expired 1 day ago" in over.err
+    bench.store.close()
+
+
+def test_the_secret_of_webhooks_comes_from_a_file_or_standard_input(stopped: Home, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("0123456789abcdef0123\nsomething else\n")
+    assert gatepost("alert", "secret", "--file", str(path)).out == "The secret is stored.\n"
+    assert gatepost("alert", "secret", stdin=b"another secret of the test\n").code == 0
+    assert gatepost("alert", "secret", stdin=b"short\n").code == Exit.REFUSED
+    assert gatepost("alert", "secret", stdin=b"\n").code == Exit.USAGE
+    store = ConfigStore.open(stopped.config_db)
+    assert store.get_meta(SECRET)
+    assert gatepost("alert", "secret", "--forget").out == "The secret is forgotten.\n"
+    assert store.get_meta(SECRET) is None
+    store.close()
+
+
+def test_status_has_a_line_for_each_name_server(stopped: Home) -> None:
+    bench = Bench(stopped)
+    with desk(bench):
+        assert "Name server" not in gatepost("status").out
+        at = bench.clock.at
+        states = [
+            NameServerState("127.0.0.1:53", "", at, at),
+            NameServerState("127.0.0.2:53", "takes the broken signature of x.example", at, at, 2),
+        ]
+        put_name_servers(bench.store, states)
+        lines = [line for line in gatepost("status").out.splitlines() if line.startswith("Name server")]
+        assert "127.0.0.1:53, believed about DNSSEC, since 20" in lines[0]
+        assert (
+            "127.0.0.2:53, not believed about DNSSEC: it takes the broken signature of x.example" in lines[1]
+        )
     bench.store.close()

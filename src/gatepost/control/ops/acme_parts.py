@@ -11,6 +11,7 @@ from gatepost.certs.inventory import keep_profile, with_profiles
 from gatepost.certs.making import DEFAULT_DAYS, new_self_signed
 from gatepost.config.acme import AcmeChallenge
 from gatepost.config.model import Document
+from gatepost.control.alert_hooks import webhook_warnings
 from gatepost.control.ops.registry import Context
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.errors import PkiError
@@ -51,8 +52,10 @@ def _stand_in(item: Mapping[str, Any], now: float) -> Profile:
 
 
 def secret_warnings(context: Context, document: Document | None) -> tuple[Problem, ...]:
-    """What the section `acme` needs beside the document, and does not have."""
-    return tuple(_missing_secrets(context.store, document)) if document is not None else ()
+    """What the sections `acme` and `alerts` need beside the document, and do not have."""
+    if document is None:
+        return ()
+    return (*_missing_secrets(context.store, document), *webhook_warnings(context.store, document))
 
 
 def _missing_secrets(store: ConfigStore, document: Document) -> Iterator[Problem]:

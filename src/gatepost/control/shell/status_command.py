@@ -76,7 +76,7 @@ def _name_server(one: dict[str, Any]) -> str:
     state = "believed about DNSSEC"
     if not one["believed"]:
         state = f"not believed about DNSSEC: it {one['reason']}"
-    return safe(f"{one['server']}, {state}, since {local(one['since'])}")
+    return f"{one['server']}, {state}, since {local(one['since'])}"
 
 
 def _say_processes(found: dict[str, Any]) -> None:
