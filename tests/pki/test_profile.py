@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.ca import Issued, TestAuthority, make_key, self_signed
 
 from gatepost.pki.errors import PkiError
-from gatepost.pki.keys import KeyKind, SecretBytes, generate, key_pem
+from gatepost.pki.keys import KeyKind, generate, key_pem
 from gatepost.pki.profile import Origin, Pair, Profile, make_profile, profile_key
 from gatepost.pki.selfsigned import SubjectFields, make_csr
 

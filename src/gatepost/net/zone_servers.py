@@ -131,7 +131,9 @@ async def tlsa_set(server: NameServer, name: str, seconds: float = SECONDS) -> T
     sets = [found for found in message.answer if _is(found, wanted, dns.rdatatype.TLSA)]
     records = [Tlsa(r.usage, r.selector, r.mtype, bytes(r.cert)) for found in sets for r in found]
     unreadable = [Tlsa(-1, -1, -1, b"")] * answer.damaged
-    return TlsaSet((*sorted(records, key=Tlsa.text), *unreadable), max((int(found.ttl) for found in sets), default=0))
+    return TlsaSet(
+        (*sorted(records, key=Tlsa.text), *unreadable), max((int(found.ttl) for found in sets), default=0)
+    )
 
 
 async def txt_values(server: NameServer, name: str, seconds: float = SECONDS) -> frozenset[str]:

@@ -14,7 +14,9 @@ from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.secrets import LocalKeeper
 
 
-@pytest.mark.parametrize("op", ["", "config", "config.nothing", "cert.nothing", "nothing.at.all", "os.system"])
+@pytest.mark.parametrize(
+    "op", ["", "config", "config.nothing", "cert.nothing", "nothing.at.all", "os.system"]
+)
 def test_an_unknown_operation_is_refused(bench: Bench, op: str) -> None:
     with pytest.raises(OperatorError, match="unknown operation"):
         bench.call(op)

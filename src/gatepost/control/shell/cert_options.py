@@ -26,7 +26,9 @@ BesideOption = Annotated[
 ]
 DaneForceOption = Annotated[
     bool,
-    typer.Option("--force", help="Also when its TLSA record is not visible long enough (`gatepost cert dane`)."),
+    typer.Option(
+        "--force", help="Also when its TLSA record is not visible long enough (`gatepost cert dane`)."
+    ),
 ]
 VISIBLE = (
     "A pass-phrase on the command line is visible to others on this machine; a file or the prompt is better."
