@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.fakes.ca import CLIENT_AUTH, SERVER_AUTH, Issued, TestAuthority, self
 from tests.live.peers.clients import s_client, swaks
 from tests.live.peers.gateway import Document, document
 from tests.live.peers.postfix import Postfix
+from tests.live.peers.processes import PATIENCE
 from tests.live.peers.receiver import ScriptedReceiver
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import about
@@ -111,12 +113,19 @@ class Site:
         """The lines behind the HAT's of the one connection that was opened since."""
         icid = self.gateway.log.wait_for(r"New SMTP ICID (\d+) ", start=start)[1]
         self.gateway.log.wait_for(rf"ICID {icid} close$", start=start)
+        self.icid = int(icid)
         lines = about(self.gateway, f"ICID {icid}", start=start)
         return [re.sub(rf"\bICID {icid}\b", "ICID I", line) for line in lines[2:]]
 
-    def events(self) -> list[dict[str, Any]]:
-        rows = (self.gateway.home / "logs" / "events.jsonl").read_text().splitlines()
-        return [row for row in map(json.loads, rows) if row["event"] == "InboundTlsEstablished"]
+    def event(self) -> dict[str, Any]:
+        """What the log of events has of the last connection; it may be written a moment behind the lines."""
+        path, deadline = self.gateway.home / "logs" / "events.jsonl", time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for row in map(json.loads, path.read_text().rpartition("\n")[0].splitlines()):
+                if row["event"] == "InboundTlsEstablished" and row["icid"] == self.icid:
+                    return dict(row)
+            time.sleep(0.02)
+        pytest.fail(f"no event of the handshake of ICID {self.icid} within {PATIENCE:.0f} s")
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +231,7 @@ def test_who_is_not_asked_shows_nothing(site: Site) -> None:
 
 def test_the_event_has_the_whole_verdict_and_the_group(site: Site) -> None:
     site.mail("preferred", GOOD, "-groups", "P-256")
-    event = site.events()[-1]
+    event = site.event()
     assert (event["group"], event["verification"]) == ("secp256r1", f"yes: {NAME}")
     assert event["client"]["names"] == [NAME]
     assert event["client"]["issuer"] == "CN=Partner Issuing CA"
@@ -234,7 +243,7 @@ def test_openssl_gives_the_key_that_is_pinned(site: Site) -> None:
     site.mail("preferred", SELF)
     leaf = x509.load_pem_x509_certificate(SELF.leaf_pem)
     assert leaf == SELF.leaf
-    assert site.events()[-1]["client"]["key"] == LISTED[1]["spki"]
+    assert site.event()["client"]["key"] == LISTED[1]["spki"]
 
 
 # --- Postfix -------------------------------------------------------------------------------------------
