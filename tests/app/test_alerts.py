@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gatepost.app.alerts import (
+    AGAIN_SECONDS,
     CAME_BACK,
     META,
     NO_ROOM,
@@ -439,6 +440,25 @@ def test_without_a_worker_it_waits_over_a_restart_and_is_sent_by_the_job(bench: 
     reason = "the mail was not kept: not enough disk space; it waits and is tried again"
     assert bench.gateway.raised() == [("warning", 0, reason), ("warning", 1, "")]
     assert len(bench.gateway.mails) == 1
+
+
+def test_it_is_tried_again_soon_and_then_less_often(bench: Bench) -> None:
+    """At a start the desk is often there before a worker."""
+
+    async def main() -> None:
+        bench.gateway.refusals = ["the worker 0 is not running"] * 2
+        alerts = bench.alerts()
+        await alerts.tell(alert())
+        pauses = [await alerts.run() for _ in range(12)]
+        assert pauses[0] <= 4
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == AGAIN_SECONDS
+        bench.gateway.refusals = ["", ""]
+        assert await alerts.run() < pauses[0]
+        await alerts.tell(alert("fresh"))
+        assert len(bench.gateway.mails) == 2
+
+    run(main)
 
 
 def test_the_job_sleeps_until_something_waits(bench: Bench) -> None:

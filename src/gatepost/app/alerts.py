@@ -43,7 +43,7 @@ from gatepost.store.config_store import ConfigStore
 
 META = "alerts"  # in the store: the outbox, and what was told when
 MAX_AGE = 3 * 86_400.0
-AGAIN_SECONDS = 30.0
+FIRST_AGAIN, AGAIN_SECONDS = 1.0, 30.0  # at a start the desk is often there before a worker
 AT_LEAST = 1.0  # seconds between two looks of the job
 LONGEST_WAIT = 3_600.0  # a clock that jumps is noticed within an hour
 KEEP_COUNTS = 10.0
@@ -71,7 +71,7 @@ class MailedAlerts:
         self._complained: set[str] = set()  # tokens of what waits and was told of
         self._mails: dict[str, deque[float]] = {severity: deque() for severity in SEVERITIES}
         self._kept = 0.0
-        self._stuck = False  # no worker took the last one
+        self._stuck = 0  # times in a row that no worker took one
 
     async def tell(self, alert: Alert, /) -> None:
         """Take an alert. Never fails; returns when it is in the queue, or waits in the outbox."""
@@ -100,7 +100,7 @@ class MailedAlerts:
             for batch in self._batches(self._clock.now()):
                 if not await self._try(batch):
                     break
-        return AGAIN_SECONDS if self._stuck else AT_LEAST
+        return min(FIRST_AGAIN * 2.0 ** min(self._stuck, 9), AGAIN_SECONDS) if self._stuck else AT_LEAST
 
     async def _sleep(self) -> None:
         """Until something new waits, or until what waits may go."""
@@ -202,7 +202,7 @@ class MailedAlerts:
         except Exception as error:  # noqa: BLE001 - the boundary of an alert: whatever is in its way, it waits
             self._wait(batch, _reason(error))
             return False
-        self._stuck = False
+        self._stuck = 0
         self._mails[alert.severity].append(now)
         for one in batch:
             self._complained.discard(one.token)
@@ -239,7 +239,7 @@ class MailedAlerts:
         return [one for one in batch if one not in old]
 
     def _wait(self, batch: Sequence[Waiting], reason: str) -> None:
-        self._stuck = True
+        self._stuck += 1
         self._work.set()
         for one in batch:
             self._outbox.postpone(one)
