@@ -1,9 +1,9 @@
 """TLSA records: what a zone says of the certificate of a service (RFC 6698, RFC 7671), for SMTP (RFC 7672).
 
 A record names a usage, a selector (the whole certificate, or its public key), how it is given (whole, or a digest), and the
-octets. `read_record` takes what DNS brought, however short or long it is (D9); a record that SMTP cannot use is kept and
-says why, since records of which none is usable still ask for TLS (D5). Nothing here reads certificates: whoever compares brings
-the certificate's DER and its SubjectPublicKeyInfo.
+octets. A record that SMTP cannot use, however short or long it is (D9), is kept and says why, since records of which none is
+usable still ask for TLS (D5). Nothing here reads certificates: whoever compares brings the certificate's DER and its
+SubjectPublicKeyInfo.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from gatepost.core.address import normalise_domain
-
-MAX_DATA = 16 * 1024  # octets; a whole certificate in DNS is a few thousand
 
 
 class Usage(IntEnum):
@@ -100,12 +98,6 @@ class TlsaAnswer:
     records: tuple[Tlsa, ...] = ()
     base: str = ""
     detail: str = ""
-
-
-def read_record(rdata: bytes) -> Tlsa:
-    """A record from its octets. Three numbers that are missing count as unknown ones: the record is unusable (D9)."""
-    head = [*rdata[:3], -1, -1, -1][:3]
-    return Tlsa(head[0], head[1], head[2], bytes(rdata[3 : 3 + MAX_DATA]))
 
 
 def association(certificate: bytes, public_key: bytes, selector: Selector, matching: Matching) -> bytes:
