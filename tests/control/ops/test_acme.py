@@ -14,8 +14,10 @@ from tests.control.kit import CONTRACT_LIKE, NOW, Bench, b64
 from tests.fakes.ca import TestAuthority
 from tests.fakes.renewal_authority import FakeAuthority
 
+from gatepost.certs.acme.client import Limits
 from gatepost.certs.acme.errors import AcmeFailed
 from gatepost.certs.acme_vault import AcmeVault
+from gatepost.certs.authority_link import AcmeAuthority
 from gatepost.certs.renewing import Renewals, Tools
 from gatepost.control.ports import Caller
 from gatepost.core.certificate_events import CertificateRenewalFailed
@@ -235,7 +237,10 @@ def test_an_order_needs_a_running_gateway(bench: Bench) -> None:
     assert refusal.value.code is Exit.NOT_RUNNING
 
 
-def test_a_rehearsal_says_what_stands_in_the_way_and_changes_nothing(desk: Desk) -> None:
+def test_a_rehearsal_says_what_stands_in_the_way_and_changes_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AcmeAuthority.__init__.__kwdefaults__, "limits", Limits(first_wait=0.01))
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

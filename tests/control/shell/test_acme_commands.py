@@ -10,8 +10,10 @@ import pytest
 from tests.control.kit import CONTRACT_LIKE, NOW, Bench
 from tests.control.shell.running import Said, gatepost
 
+from gatepost.certs.acme.client import Limits
 from gatepost.certs.acme_secrets import Secret, has_secret
 from gatepost.certs.acme_vault import AcmeVault
+from gatepost.certs.authority_link import AcmeAuthority
 from gatepost.core.errors import Exit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
@@ -78,7 +80,8 @@ def test_a_failure_is_shown_with_the_next_try(configured: Home) -> None:
     assert "The last try failed: connection refused" in said.out
 
 
-def test_an_authority_out_of_reach_is_said(configured: Home) -> None:
+def test_an_authority_out_of_reach_is_said(configured: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AcmeAuthority.__init__.__kwdefaults__, "limits", Limits(first_wait=0.01))
     said = gatepost("acme", "account")
     assert said.code == 0
     assert "none yet; it is registered with the first order" in said.out
