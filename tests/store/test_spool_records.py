@@ -39,6 +39,8 @@ ENVELOPE = st.builds(
     st.booleans(),
     st.sampled_from(Ret),
     TEXT,
+    st.booleans(),
+    st.booleans(),
 )
 PROGRESS = st.builds(
     Progress,

@@ -39,7 +39,12 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One MAIL and its RCPTs. `envelope_id` is ENVID as received, in xtext, or empty."""
+    """One MAIL and its RCPTs. `envelope_id` is ENVID as received, in xtext, or empty.
+
+    `requiretls` is the parameter of RFC 8689: the message passes only to hosts that were found and named securely, over verified
+    TLS, and that promise the same. `tls_optional` says that `TLS-Required: No` is heeded: what the recipient published about
+    TLS does not hold this message up. Not both: `requiretls` wins, so whoever sets it leaves the other False.
+    """
 
     sender: Address
     recipients: tuple[Recipient, ...]
@@ -47,3 +52,5 @@ class Envelope:
     smtputf8: bool = False
     ret: Ret = Ret.UNSET
     envelope_id: str = ""
+    requiretls: bool = False
+    tls_optional: bool = False

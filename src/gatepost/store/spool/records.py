@@ -163,6 +163,8 @@ def pack_message(message: StoredMessage) -> bytes:
         | envelope.body_8bit << 2
         | envelope.smtputf8 << 3
         | _RET[envelope.ret] << 4
+        | envelope.requiretls << 6
+        | envelope.tls_optional << 7
     )
     return _dump(
         [
@@ -187,8 +189,10 @@ def unpack_message(mid: int, packed: bytes) -> StoredMessage:
             recipients=tuple(_unpack_recipient(recipient) for recipient in recipients),
             body_8bit=bool(flags & 4),
             smtputf8=bool(flags & 8),
-            ret=_RET_BACK[flags >> 4],
+            ret=_RET_BACK[flags >> 4 & 3],
             envelope_id=envelope_id,
+            requiretls=bool(flags & 64),
+            tls_optional=bool(flags & 128),
         )
     except (ValueError, TypeError, IndexError) as error:
         raise RecordDamaged(f"the row of message {mid} cannot be read: {error}") from error

@@ -5,6 +5,8 @@ Tables of version 1:
   state    one row for each message that differs from a fresh one: packed progress, hold and crashes
   event    one row for each commit that had events: the bytes that belong in `logs/events.jsonl`
   meta     the boot that last opened the shard, and the crash marks that were counted
+Version 2 has the same tables; the flags in a message's packed envelope have two more bits (`records.pack_message`), REQUIRETLS and
+`TLS-Required: No` heeded. Whoever does not know them would send such a message without what it asks for, hence the new version.
 
 The version is SQLite's `user_version`. A newer one is refused, for we do not know what it means. An older one is
 migrated in one transaction, after a copy of the file was made beside it, under the shard's lock.
@@ -30,6 +32,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE event (seq INTEGER PRIMARY KEY, lines BLOB NOT NULL);
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     """,
+    "-- the rows stay as they are: an envelope without the two flags of version 2 reads as one that asks for neither",
 )
 """The step at index n leads from version n to version n + 1. Steps are never changed once released."""
 
