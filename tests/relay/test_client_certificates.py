@@ -377,7 +377,7 @@ def test_many_names_are_counted() -> None:
 
 def test_the_record_says_what_to_pin() -> None:
     issued = SUB.issue([NAME])
-    record = client_record(judge(issued, one(name=NAME)))
+    record = client_record(judge(issued, one(name=NAME)), issued.chain_der)
     leaf = read_certificate(issued.chain_der[0])
     assert record == {
         "verified": True,
@@ -392,10 +392,11 @@ def test_the_record_says_what_to_pin() -> None:
         "fingerprint": leaf.fingerprint,
         "key": key_of(issued),
         "authorities": ["Partner Issuing CA", "CN=Partner Issuing CA", "Partner CA", "CN=Partner CA"],
+        "chain": [read_certificate(der).fingerprint for der in issued.chain_der],
     }
     assert judge(issued, one(key=record["key"])).verified
-    assert client_record(judge(None))["reason"] == "no certificate was sent"
-    assert client_record(judge(self_signed([NAME])))["code"] == "self-signed"
+    assert client_record(judge(None), ())["reason"] == "no certificate was sent"
+    assert client_record(judge(self_signed([NAME])), ())["code"] == "self-signed"
 
 
 def test_the_verdict_follows_the_clock() -> None:

@@ -3,7 +3,8 @@
 Events are the source of the mail log, the JSON log and all that is counted later; a text line is one
 rendering of an event, never its source (`reference/mail-log`, R33). They are plain slots dataclasses because
 a message makes about ten of them. `at` is seconds since the epoch, UTC. Text that came from
-outside is kept raw here and escaped where it is rendered. Those of a certificate's life are in `certificate_events`.
+outside is kept raw here and escaped where it is rendered. Those of a certificate's life are in `certificate_events`,
+those that only records are made of in `record_events`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class ConnectionOpened(Event):
     address: str
     host: str  # `unknown` without a confirmed PTR
     verified: str
+    listener: str = ""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class ConnectionAdmitted(Event):
     group: str
     match: str
     score: str  # `not enabled`, `None`, or one decimal
+    policy: str = ""  # empty where nothing may be done
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class InboundTlsEstablished(Event):
     """`group` is the key exchange's, empty where the library cannot say.
 
     Where the policy asks for the client's certificate, `verification` reads `yes: NAME` or `no: why`, and `client` is the whole
-    verdict (names, reason, subject, issuer, fingerprint, key) for the JSON log.
+    verdict (names, reason, subject, issuer, fingerprint, key, chain) for the JSON log. `hello` is what was said before TLS.
     """
 
     icid: int
@@ -54,6 +57,7 @@ class InboundTlsEstablished(Event):
     group: str = ""
     verification: str = ""
     client: dict[str, Any] | None = None
+    hello: str = ""
 
 
 @dataclass(slots=True)
@@ -73,10 +77,11 @@ class InboundTlsRequired(Event):
 
 @dataclass(slots=True)
 class ReceivingFailed(Event):
-    """A connection or message refused for a breach of limits or of the protocol."""
+    """A connection or message refused for a breach of limits or of the protocol; `sender` is that of a refused MAIL."""
 
     icid: int
     reason: str
+    sender: str = ""
 
 
 @dataclass(slots=True)
@@ -86,7 +91,10 @@ class ConnectionLost(Event):
 
 @dataclass(slots=True)
 class ConnectionClosed(Event):
+    """`hello` is what was said last: inside TLS, where there was any."""
+
     icid: int
+    hello: str = ""
 
 
 # --- a message -----------------------------------------------------------------------------------
@@ -263,13 +271,16 @@ class DeliveryStarted(Event):
 @dataclass(slots=True)
 class Delivered(Event):
     """The lines `Message done` and `Response`. `tls` answers why this was (not) encrypted: wanted level, rule,
-    verdict and reason, what was achieved, the name that matched; the DCID's own events have the whole record."""
+    verdict and reason, what was achieved, the name that matched; the DCID's own events have the whole record.
+    `domain` is the recipients', `sender_domain` the envelope sender's (empty for the null sender)."""
 
     dcid: int
     mid: int
     rids: list[int]
     response: str
     tls: dict[str, Any] | None
+    domain: str = ""
+    sender_domain: str = ""
 
 
 @dataclass(slots=True)
@@ -283,6 +294,8 @@ class RecipientDelayed(Event):
     problem: str
     code: str
     texts: list[str]
+    domain: str = ""
+    sender_domain: str = ""
 
 
 @dataclass(slots=True)
@@ -294,6 +307,8 @@ class RecipientBounced(Event):
     problem: str
     code: str
     texts: list[str]
+    domain: str = ""
+    sender_domain: str = ""
 
 
 @dataclass(slots=True)
@@ -306,6 +321,8 @@ class DoubleBounce(Event):
     problem: str
     code: str
     texts: list[str]
+    dcid: int = 0
+    domain: str = ""
 
 
 @dataclass(slots=True)

@@ -50,6 +50,7 @@ from gatepost.relay.client_certificates import client_record, verify_client
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
+from gatepost.relay.session_record import tell_certificates
 from gatepost.wire.server_replies import greeting
 from gatepost.wire.smtp_server import (
     Abuse,
@@ -139,7 +140,7 @@ class Session:
         if self.icid:
             if lost:
                 self._emit(ConnectionLost(self._now(), self.icid))
-            self._emit(ConnectionClosed(self._now(), self.icid))
+            self._emit(ConnectionClosed(self._now(), self.icid, self._hello_name()))
         await self.stream.close(self._last_words)
 
     def stop(self, why: Reply = SHUTTING_DOWN) -> None:
@@ -156,6 +157,9 @@ class Session:
         """421 between commands (RFC 5321 §3.8)."""
         if not self._in_message() and not self._shaking_hands:
             self.stream.write(self._farewell_reply.encode())
+
+    def _hello_name(self) -> str:
+        return self.engine.hello_name if self.engine is not None else ""
 
     def _now(self) -> float:
         return self.services.clock.now()
@@ -319,9 +323,12 @@ class Session:
             return False
         self.services.counters.tls_in += 1
         event = InboundTlsEstablished(self._now(), self.icid, session.protocol, session.cipher, session.group)
+        event.hello = self._hello_name()
         self.client_refusal()
         if self.client is not None:
-            event.verification, event.client = self.client.verification, client_record(self.client)
+            tell_certificates(self.services, session.peer_chain)
+            record = client_record(self.client, session.peer_chain)
+            event.verification, event.client = self.client.verification, record
         self._emit(event)
         return True
 

@@ -61,13 +61,15 @@ def opened_event(
             shown, verified = "unknown", "no"
         case Undetermined():
             shown, verified = "unknown", "None"
-    return ConnectionOpened(at, icid, rules.interface, stream.local.host, stream.peer.host, shown, verified)
+    local, peer = stream.local.host, stream.peer.host
+    return ConnectionOpened(at, icid, rules.interface, local, peer, shown, verified, rules.name)
 
 
 def admitted_event(at: float, icid: int, admission: Admission) -> ConnectionAdmitted:
     """The line of the HAT's decision."""
+    policy = admission.policy.name if admission.policy is not None else ""
     return ConnectionAdmitted(
-        at, icid, admission.action.value, admission.group, admission.match, admission.score
+        at, icid, admission.action.value, admission.group, admission.match, admission.score, policy
     )
 
 

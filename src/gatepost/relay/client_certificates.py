@@ -8,6 +8,7 @@ come here, and only these keep a chain.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -73,8 +74,8 @@ def _authorities(path: tuple[bytes, ...]) -> tuple[str, ...]:
     return tuple(name for one in above for name in (one.common_name, one.subject) if name)
 
 
-def client_record(outcome: ClientOutcome) -> dict[str, Any]:
-    """What the JSON log keeps of a verdict. Keys are stable; `key` is what an entry may pin."""
+def client_record(outcome: ClientOutcome, chain: Sequence[bytes]) -> dict[str, Any]:
+    """What the JSON log keeps of a verdict. Keys are stable; `key` is what an entry may pin, `chain` has fingerprints."""
     facts = outcome.facts
     seen = facts.certificate
     return {
@@ -90,4 +91,5 @@ def client_record(outcome: ClientOutcome) -> dict[str, Any]:
         "fingerprint": seen.fingerprint if seen else "",
         "key": facts.key,
         "authorities": list(facts.authorities),
+        "chain": [sha256(der).hexdigest() for der in chain[:10]],
     }

@@ -42,6 +42,7 @@ from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import observe_session, plan_for
 from gatepost.relay.services import Runtime, Services
+from gatepost.relay.session_record import Turn, outbound_session, tell_certificates
 from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
 from gatepost.wire.smtp_client import BEHIND_STARTTLS, ClientEngine
 
@@ -69,13 +70,20 @@ class Opener:
     """Opens connections to one hop for one destination."""
 
     def __init__(
-        self, services: Services, runtime: Runtime, destination: Destination, rule: DestinationRule, hop: Hop
+        self,
+        services: Services,
+        runtime: Runtime,
+        destination: Destination,
+        rule: DestinationRule,
+        hop: Hop,
+        turn: Turn = Turn(),
     ) -> None:
         self._services = services
         self._runtime = runtime
         self._destination = destination
         self._rule = rule
         self._hop = hop
+        self._turn = turn
         self._times = runtime.document.delivery.timeouts
         self._dcid = 0
         self._stream: Stream | None = None
@@ -129,8 +137,26 @@ class Opener:
         return self._services.clock.now()
 
     async def _attempt(self, plan: TlsPlan) -> Connection:
-        """One TCP connection. Whatever ends it early also closes it and logs the close."""
+        """One TCP connection, and the record of what it came to."""
         self.trails.append(Trail(plan))
+        try:
+            connection = await self._connect(plan)
+        except (HopFailed, _CertificateUnwelcome):
+            self._keep_record()
+            raise
+        self._keep_record()
+        return connection
+
+    def _keep_record(self) -> None:
+        services, trail = self._services, self._trail
+        if trail.session is not None:
+            tell_certificates(services, trail.session.peer_chain)
+        services.journal.emit(
+            outbound_session(services, self._rule, self._hop, self._dcid, self._turn, trail)
+        )
+
+    async def _connect(self, plan: TlsPlan) -> Connection:
+        """Whatever ends the connection early also closes it and logs the close."""
         self._dcid = self._services.ids.dcid.take()
         self._certificate_shown = self._behind_220 = False
         self._stream = None
@@ -315,6 +341,7 @@ class Opener:
         """The host is not even called: what its domain published could not be learnt, or asks for what it cannot give."""
         outcome = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
         self.trails.append(Trail(plan, outcome=outcome))
+        self._keep_record()
         wanted, alert = f"{plan.level.value} with DANE", plan.alert_on_failure
         self._services.journal.emit(
             RequiredTlsFailed(self._now(), plan.domain, str(self._hop.address), wanted, outcome.reason, alert)

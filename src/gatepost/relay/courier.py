@@ -23,6 +23,7 @@ from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
+from gatepost.relay.session_record import Turn
 from gatepost.relay.settle import Settler
 from gatepost.relay.tasks import Tasks
 from gatepost.store.spool import BodyDamaged
@@ -269,12 +270,13 @@ class _Courier:
             hops = await self._hops(runtime)
         except Unresolved as error:
             return await self._all_fail(due, failed(due, error.failure))
-        clear_allowed = True
+        clear_allowed, began = True, self._services.clock.now()
         last = failed(due, Failure(Stage.HOST, False, ("no host to deliver to",)))
-        for hop in hops:
+        for number, hop in enumerate(hops, 1):
             await self._part()
             try:
-                outcome = await self._on_hop(runtime, hop, due, clear_allowed)
+                turn = Turn(began, hops[number:])
+                outcome = await self._on_hop(runtime, hop, due, turn, clear_allowed=clear_allowed)
             except HopFailed as error:
                 clear_allowed = clear_allowed and not error.handshake_broken
                 last = _telling(due, last, failed(due, error.failure, error.dcid))
@@ -284,9 +286,11 @@ class _Courier:
             last = _telling(due, last, outcome)
         return await self._all_fail(due, last)
 
-    async def _on_hop(self, runtime: Runtime, hop: Hop, due: Due, clear_allowed: bool) -> Outcome:
+    async def _on_hop(
+        self, runtime: Runtime, hop: Hop, due: Due, turn: Turn, *, clear_allowed: bool
+    ) -> Outcome:
         """Try one address: on an idle connection of another destination, or on a new one. Raises HopFailed."""
-        opener = Opener(self._services, runtime, self._destination, self._rule(), hop)
+        opener = Opener(self._services, runtime, self._destination, self._rule(), hop, turn)
         broken = _broken_attempts(due)
         self._connection = self._couriers.borrow(
             opener.key(clear_allowed=clear_allowed, broken_attempts=broken)

@@ -134,7 +134,7 @@ class Reception:
         if refusal is None and not services.spool.room_for(event.size or 0):
             refusal = NO_ROOM
         if refusal is not None:
-            self._refused(refusal)
+            self._refused(refusal, event.sender.text)
             return
         self._messages += 1
         self._mail = event
@@ -142,12 +142,12 @@ class Reception:
         services.journal.emit(MessageStarted(now, self._mid, session.icid, event.sender.text))
         engine.answer(OK)
 
-    def _refused(self, refusal: Refusal) -> None:
+    def _refused(self, refusal: Refusal, sender: str) -> None:
         session = self._session
         assert session.engine is not None
         if refusal.cause:
             session.services.journal.emit(
-                ReceivingFailed(session.services.clock.now(), session.icid, refusal.cause)
+                ReceivingFailed(session.services.clock.now(), session.icid, refusal.cause, sender)
             )
         session.engine.answer(refusal.reply())
 

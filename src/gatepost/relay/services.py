@@ -139,6 +139,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     unwelcome_certificates: Remembered[float] = field(default_factory=lambda: Remembered(1000))
     certificates_seen: Remembered[PeerCertificate] = field(default_factory=lambda: Remembered(1000))
+    certificates_told: Remembered[float] = field(default_factory=lambda: Remembered(4000))  # monotonic
     admissions: Remembered[tuple[ListenerRules, Admission]] = field(
         default_factory=lambda: Remembered(10_000)
     )

@@ -140,7 +140,8 @@ class Settler:
             message.progress[rid].state = RecipientState.DELIVERED
         self._services.counters.recipients_delivered += len(outcome.delivered)
         text = outcome.response.text if outcome.response is not None else ""
-        return [Delivered(now, outcome.dcid, message.mid, outcome.delivered, text, outcome.tls)]
+        between = _domains(message, outcome.delivered[0])
+        return [Delivered(now, outcome.dcid, message.mid, outcome.delivered, text, outcome.tls, *between)]
 
     def _bounced(self, message: StoredMessage, dcid: int, decision: Decision, now: float) -> list[Event]:
         events: list[Event] = []
@@ -149,9 +150,10 @@ class Settler:
             self._services.counters.recipients_bounced += 1
             how = (failure.status, failure.problem, failure.code, list(failure.texts))
             if message.envelope.sender.null:
-                events.append(DoubleBounce(now, message.mid, rid, *how))
+                to = message.envelope.recipients[rid].address.domain
+                events.append(DoubleBounce(now, message.mid, rid, *how, dcid, to))
             else:
-                events.append(RecipientBounced(now, dcid, message.mid, rid, *how))
+                events.append(RecipientBounced(now, dcid, message.mid, rid, *how, *_domains(message, rid)))
         return events
 
     def _delayed(
@@ -163,7 +165,8 @@ class Settler:
             _record(message.progress[rid], failure).next_attempt = at
             self._services.counters.recipients_delayed += 1
             how = (failure.status, failure.problem, failure.code, list(failure.texts))
-            events.append(RecipientDelayed(now, outcome.dcid, message.mid, rid, *how))
+            between = _domains(message, rid)
+            events.append(RecipientDelayed(now, outcome.dcid, message.mid, rid, *how, *between))
         for rid in decision.warn:
             message.progress[rid].warned = True
         return events
@@ -190,6 +193,12 @@ class Settler:
                 self._services.on_bug("settle", error)
 
         self._services.spool.submit(change).add_done_callback(done)
+
+
+def _domains(message: StoredMessage, rid: int) -> tuple[str, str]:
+    """The recipient's domain and the sender's, as the events of a delivery end with them."""
+    envelope = message.envelope
+    return envelope.recipients[rid].address.domain, envelope.sender.domain
 
 
 def _record(progress: Progress, failure: Failure) -> Progress:

@@ -30,7 +30,7 @@ from gatepost.relay.outcome import Failure, telling
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination
 from gatepost.relay.services import Counters, Ids, Remembered, Runtime, Services
-from gatepost.relay.sts import StsPolicies
+from gatepost.relay.sts import StsAccount, StsPolicies
 from gatepost.wire.mta_sts import StsPolicy
 
 LOOK_SECONDS = 40.0  # for all look-ups and the fetch of policies
@@ -98,6 +98,9 @@ class _Listened:
                 )
             )
         return policy
+
+    def account(self, domain: str) -> StsAccount | None:
+        return self._policies.account(domain)
 
 
 class _Lent(Remembered[float]):

@@ -16,6 +16,7 @@ from typing import Any
 
 from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
+from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
 from gatepost.track.log_text import printable, quoted, safe
@@ -197,6 +198,8 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     ev.InternalError: _internal_error,
     ev.Warned: lambda e: safe(e.text),
     ev.Noted: lambda e: safe(e.text),
+    OutboundSession: lambda e: (),  # for records: the JSON log has it
+    CertificateSeen: lambda e: (),
     **CERTIFICATE_ROWS,
 }
 
