@@ -37,7 +37,8 @@ from gatepost.policy.tls_out import (
     verification_text,
 )
 from gatepost.policy.tls_words import failure_line, failure_status, tls_record
-from gatepost.relay.deliver import Connection, ConnectionBroken, expect, pool_key, report_broken
+from gatepost.relay.deliver import Connection, pool_key
+from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import observe_session, plan_for

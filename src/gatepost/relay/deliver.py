@@ -10,12 +10,10 @@ Timeouts are those of RFC 5321 §4.5.3.2. After the final dot the peer may own t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from gatepost.core.events import (
     DeliveryClosed,
-    DeliveryFailed,
     DeliveryStarted,
     EightBitToSevenBitHop,
 )
@@ -26,6 +24,7 @@ from gatepost.net.stream import Stream
 from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import judge_tls
 from gatepost.policy.tls_words import delivery_record, tls_record
+from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import expires, plan_for
@@ -36,9 +35,7 @@ from gatepost.wire.client_events import (
     BodyAnswered,
     Capabilities,
     ClientEvent,
-    ClosedByPeer421,
     EnvelopeAnswered,
-    ProtocolFault,
     ResetDone,
     Transaction,
 )
@@ -51,54 +48,8 @@ PIECE = 65_536
 Wanted = TypeVar("Wanted", bound=ClientEvent)
 
 
-class ConnectionBroken(Exception):
-    """The session cannot go on: the network ended it, or the peer broke the protocol or said 421.
-
-    `reply` is the peer's last word where there was one; `text` is for the log.
-    """
-
-    def __init__(self, text: str, reply: Reply | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.reply = reply
-
-    def failure(self, remote: str) -> Failure:
-        """Never final: even a 5yz speaks here for the host and not for the message (RFC 5321 §4.2.1)."""
-        if self.reply is not None:
-            return replace(failure_from_reply(Stage.SYSTEM, self.reply, remote), permanent=False)
-        return Failure(Stage.NETWORK, False, (self.text,), remote=remote)
-
-
 class Stale(Exception):
     """A reused connection turned out to be dead before anything of this message was answered."""
-
-
-async def expect(stream: Stream, engine: ClientEngine, seconds: float | None = None) -> ClientEvent:
-    """The engine's next event, reading as needed. Raises ConnectionBroken.
-
-    What the engine says in between (HELO behind a refused EHLO, the next RCPTs to a peer without PIPELINING) is
-    sent, and gives the peer `seconds` anew.
-    """
-    while True:
-        event = engine.next_event()
-        if output := engine.take_output():
-            stream.write(output)
-            if seconds is not None:
-                stream.set_deadline(seconds)
-        if event is not None:
-            break
-        try:
-            data = await stream.read()
-        except StreamError as error:
-            raise ConnectionBroken(str(error)) from None
-        if not data:
-            raise ConnectionBroken("the remote host closed the connection")
-        engine.receive(data)
-    if isinstance(event, ProtocolFault):
-        raise ConnectionBroken(event.reason)
-    if isinstance(event, ClosedByPeer421):
-        raise ConnectionBroken(f"421 {event.reply.text}", event.reply)
-    return event
 
 
 class Connection:
@@ -376,24 +327,4 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
         plan.dane,
         plan.sts,
         (runtime.anchors.version, runtime.crls.version) if plan.judges_chain else "",
-    )
-
-
-def report_broken(
-    services: Services, domain: str, hop: Hop, dcid: int, local: str, broken: ConnectionBroken
-) -> None:
-    """The `Connection Error` line of a connection that the network or a reply ended."""
-    reply = broken.reply
-    details = f"{reply.code}-'{reply.text}'" if reply is not None else broken.text
-    services.journal.emit(
-        DeliveryFailed(
-            services.clock.now(),
-            dcid,
-            domain,
-            str(hop.address),
-            hop.port,
-            details,
-            local,
-            "network error" if reply is None else "unexpected SMTP response",
-        )
     )

@@ -17,7 +17,7 @@ from gatepost.net.errors import StreamError
 from gatepost.net.reactor import Reactor
 from gatepost.net.stream import Stream
 from gatepost.net.tls import ClientContext, TlsSession
-from gatepost.relay.deliver import ConnectionBroken, expect
+from gatepost.relay.dialogue import ConnectionBroken, expect
 from gatepost.wire.client_events import (
     BodyAnswered,
     ClientEvent,
