@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gatepost.core.reply import Reply
-from gatepost.wire.smtp_server import (
+from gatepost.wire.server_commands import ServerSettings
+from gatepost.wire.server_events import (
     Aborted,
     Abuse,
+    Auth,
     Body,
     BodyEnd,
     BodyStarted,
@@ -24,17 +26,17 @@ from gatepost.wire.smtp_server import (
     Mail,
     Rcpt,
     Reset,
-    ServerEngine,
     ServerEvent,
-    ServerSettings,
     StartTls,
 )
+from gatepost.wire.smtp_server import ServerEngine
 
 Answer = Reply | Callable[[ServerEvent], Reply]
 
 WILLING: dict[type[ServerEvent], Answer] = {
     Hello: Reply(250, "", ("mx.example.net",)),
     StartTls: Reply(220, "2.0.0", ("Go ahead",)),
+    Auth: Reply(235, "2.7.0", ("Known",)),
     Mail: Reply(250, "2.1.0", ("Sender ok",)),
     Rcpt: Reply(250, "2.1.5", ("Recipient ok",)),
     Data: Reply(354, "", ("Go ahead",)),

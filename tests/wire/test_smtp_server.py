@@ -7,19 +7,9 @@ from tests.fakes.transcript import SETTINGS, Talk, in_data, in_transaction, talk
 
 from gatepost.core.envelope import Notify, Ret
 from gatepost.core.reply import Reply
-from gatepost.wire.smtp_server import (
-    Body,
-    BodyEnd,
-    ChunkDone,
-    Data,
-    Hello,
-    Mail,
-    Rcpt,
-    Reset,
-    ServerEngine,
-    ServerSettings,
-    StartTls,
-)
+from gatepost.wire.server_commands import ServerSettings
+from gatepost.wire.server_events import Body, BodyEnd, ChunkDone, Data, Hello, Mail, Rcpt, Reset, StartTls
+from gatepost.wire.smtp_server import ServerEngine
 
 NO = Reply(550, "5.7.1", ("No",))
 
@@ -131,7 +121,8 @@ def test_mail_carries_its_parameters() -> None:
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
-        (b"MAIL FROM:<a@b.example> AUTH=<>", "555 5.5.4"),
+        (b"MAIL FROM:<a@b.example> AUTH=<>", "250 2.1.0"),
+        (b"MAIL FROM:<a@b.example> AUTH=e+3", "501 5.5.4"),
         (b"MAIL FROM:<a@b.example> REQUIRETLS", "555 5.5.4"),
         (b"MAIL FROM:<a@b.example> BODY=BINARYMIME", "501 5.5.4"),
         (b"MAIL FROM:<a@b.example> SIZE=1000001", "552 5.3.4"),

@@ -6,16 +6,8 @@ import pytest
 from tests.fakes.transcript import Talk, in_data, in_transaction, talk
 
 from gatepost.core.reply import Reply
-from gatepost.wire.server_commands import FREE_CHUNKS
-from gatepost.wire.smtp_server import (
-    Abuse,
-    Hello,
-    Mail,
-    Rcpt,
-    ServerSettings,
-    StartTls,
-    TlsRequiredMissing,
-)
+from gatepost.wire.server_commands import FREE_CHUNKS, ServerSettings
+from gatepost.wire.server_events import Abuse, Hello, Mail, Rcpt, StartTls, TlsRequiredMissing
 
 INJECTED = b"NOOP\r\n"
 SMUGGLED = b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<victim@example.net>\r\nDATA\r\nSubject: smuggled\r\n\r\n"

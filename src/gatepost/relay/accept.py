@@ -51,18 +51,10 @@ from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
 from gatepost.relay.session_record import tell_certificates
+from gatepost.wire.server_commands import ServerSettings
+from gatepost.wire.server_events import Abuse, Hello, Mail, Quit, ServerEvent, StartTls, TlsRequiredMissing
 from gatepost.wire.server_replies import greeting
-from gatepost.wire.smtp_server import (
-    Abuse,
-    Hello,
-    Mail,
-    Quit,
-    ServerEngine,
-    ServerEvent,
-    ServerSettings,
-    StartTls,
-    TlsRequiredMissing,
-)
+from gatepost.wire.smtp_server import ServerEngine
 
 SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down, please try again later",))
 CHANGED = Reply(421, "4.3.2", ("The configuration changed, please connect again",))

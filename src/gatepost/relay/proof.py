@@ -31,8 +31,10 @@ from gatepost.net.stream import Stream
 from gatepost.net.tls import ServerContext
 from gatepost.policy.admit import ListenerRules
 from gatepost.relay.services import Runtime, Services
+from gatepost.wire.server_commands import ServerSettings
+from gatepost.wire.server_events import Hello, Mail, StartTls
 from gatepost.wire.server_replies import greeting
-from gatepost.wire.smtp_server import Hello, Mail, ServerEngine, ServerSettings, StartTls
+from gatepost.wire.smtp_server import ServerEngine
 
 EXPECTED_SECONDS = 10.0
 SERVED_SECONDS = 10.0

@@ -34,7 +34,7 @@ from gatepost.policy.admit import (
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
 from gatepost.wire.received import HeaderFacts, received_header, scan_header
-from gatepost.wire.smtp_server import (
+from gatepost.wire.server_events import (
     Aborted,
     Body,
     BodyEnd,

@@ -5,17 +5,19 @@ engine does with it (`effect`). `TRANSITIONS` says in which states a command is 
 leads; what is not in it is answered 503. Parsers are pure: they take the argument and what the transaction
 allows, and give an event or raise `SyntaxFault`.
 
-Sources: RFC 5321 §4.1; RFC 3207 §4; RFC 3030 §2; RFC 1870 §6. Cases C20, C23, C44.
+Sources: RFC 5321 §4.1; RFC 3207 §4; RFC 3030 §2; RFC 1870 §6; RFC 4954 §4. Cases C20, C23, C30, C44.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
 from gatepost.core.envelope import Recipient
 from gatepost.wire.server_events import (
+    Auth,
     Data,
     Hello,
     Mail,
@@ -40,13 +42,15 @@ MAX_CHUNK = 1 << 31  # a BDAT this large is nonsense: its octets are not even wa
 MAX_FAULTS = 20  # refusals of the engine since the last message
 FREE_CHUNKS = 256  # BDATs of a message that may have any size
 MIN_CHUNK = 128  # octets a BDAT must have on average after that
+_MECHANISM = re.compile(rb"[A-Za-z0-9_-]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """What the engine must know of its listener and of the sender's policy.
 
-    Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line.
+    Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line. `auth` are the
+    mechanisms that are offered inside TLS.
     """
 
     hostname: str
@@ -54,6 +58,7 @@ class ServerSettings:
     max_line: int = 2048
     max_header: int = 262_144
     require_tls: bool = False
+    auth: tuple[str, ...] = ()
 
 
 class State(IntEnum):
@@ -62,12 +67,13 @@ class State(IntEnum):
     SILENT = 0  # the greeting is not decided
     REFUSED = 1  # greeted with a refusal: QUIT only, all else is 503 (RFC 5321 §3.1)
     GREETED = 2  # no EHLO yet, or none since TLS
-    READY = 3
-    SENDER = 4  # MAIL accepted
-    RECIPIENTS = 5  # at least one RCPT accepted
-    BODY = 6  # between 354 and the end of data
-    CHUNKS = 7  # at least one BDAT begun
-    CLOSED = 8
+    AUTHENTICATING = 3  # a challenge was sent: the next line is its answer, not a command
+    READY = 4
+    SENDER = 5  # MAIL accepted
+    RECIPIENTS = 6  # at least one RCPT accepted
+    BODY = 7  # between 354 and the end of data
+    CHUNKS = 8  # at least one BDAT begun
+    CLOSED = 9
 
 
 class Move(IntEnum):
@@ -80,8 +86,9 @@ class Move(IntEnum):
     DATA = 4
     BDAT = 5
     RSET = 6
-    DONE = 7  # the message was answered, accepted or not
+    DONE = 7  # the message was answered, accepted or not; or the dialogue of AUTH is over
     ANY = 8  # verbs that move nothing: NOOP, HELP, VRFY, QUIT
+    AUTH = 9  # answered with a challenge
 
 
 TRANSITIONS: dict[tuple[State, Move], State] = {
@@ -91,6 +98,8 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
     (State.RECIPIENTS, Move.HELLO): State.READY,
     (State.CHUNKS, Move.HELLO): State.READY,
     (State.READY, Move.STARTTLS): State.GREETED,
+    (State.READY, Move.AUTH): State.AUTHENTICATING,
+    (State.AUTHENTICATING, Move.DONE): State.READY,
     (State.READY, Move.MAIL): State.SENDER,
     (State.SENDER, Move.RCPT): State.RECIPIENTS,
     (State.RECIPIENTS, Move.RCPT): State.RECIPIENTS,
@@ -127,7 +136,8 @@ class Effect(IntEnum):
     HELP = 7
     VERIFY = 8
     NOT_OFFERED = 9  # a known command that we do not have: 502
-    HTTP = 10  # a browser, or somebody who uses one against us: close (C44)
+    AUTH = 10  # ask, if it is offered and TLS is there
+    HTTP = 11  # a browser, or somebody who uses one against us: close (C44)
 
 
 @dataclass(slots=True)
@@ -188,6 +198,13 @@ def _parse_hello(extended: bool) -> Parser:
         return Hello(name, extended)
 
     return parse
+
+
+def _parse_auth(argument: bytes, _context: Context) -> Parsed:
+    mechanism, space, initial = argument.partition(b" ")
+    if _MECHANISM.fullmatch(mechanism) is None or b" " in initial:
+        raise SyntaxFault(501, "5.5.4", "AUTH mechanism [initial response] expected")
+    return Auth(mechanism.decode("ascii").upper(), initial if space else None)
 
 
 def _argument_of(argument: bytes, prefix: bytes) -> bytes:
@@ -254,6 +271,7 @@ _ROWS = (
     Command(b"EHLO", _parse_hello(True), Move.HELLO, Gate.OPEN, Effect.ASK),
     Command(b"HELO", _parse_hello(False), Move.HELLO, Gate.TLS, Effect.ASK),
     Command(b"STARTTLS", _no_argument(StartTls), Move.STARTTLS, Gate.OPEN, Effect.TLS),
+    Command(b"AUTH", _parse_auth, Move.AUTH, Gate.TLS, Effect.AUTH),
     Command(b"MAIL", _parse_mail, Move.MAIL, Gate.TLS, Effect.ASK),
     Command(b"RCPT", _parse_rcpt, Move.RCPT, Gate.TLS, Effect.ASK),
     Command(b"DATA", _no_argument(Data), Move.DATA, Gate.TLS, Effect.DATA),
@@ -265,7 +283,7 @@ _ROWS = (
     Command(b"VRFY", _parse_verify, Move.ANY, Gate.TLS, Effect.VERIFY),
     *(
         Command(verb, _parse_nothing, Move.ANY, Gate.TLS, Effect.NOT_OFFERED)
-        for verb in (b"EXPN", b"TURN", b"ETRN", b"AUTH")
+        for verb in (b"EXPN", b"TURN", b"ETRN")
     ),
     *(
         Command(verb, _parse_nothing, Move.ANY, Gate.OPEN, Effect.HTTP)
@@ -281,3 +299,8 @@ def in_sequence(state: State, row: Command) -> bool:
     if state is State.REFUSED:
         return row.effect is Effect.QUIT
     return row.move is Move.ANY or (state, row.move) in TRANSITIONS
+
+
+def too_small(chunks: int, octets: int) -> bool:
+    """Whether a message comes in more and smaller BDATs than it may (C21)."""
+    return chunks > FREE_CHUNKS and octets < chunks * MIN_CHUNK

@@ -8,7 +8,7 @@ one of `BodyEnd`, `Reset`, `Abuse`, `Aborted`, or a refusal that the session its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gatepost.core.address import Address
@@ -40,6 +40,18 @@ class StartTls(ServerEvent):
     """Answer 220, send it, do the handshake and call `tls_started`; or answer 454."""
 
     wants_answer: ClassVar[bool] = True
+
+
+@dataclass(slots=True)
+class Auth(ServerEvent):
+    """AUTH with its initial response or None; or, without a `mechanism`, a line that answers a challenge. Both in base64.
+
+    Answer 334 to go on with the dialogue, 235 when the client is known, else refuse: the dialogue is over then.
+    """
+
+    wants_answer: ClassVar[bool] = True
+    mechanism: str
+    response: bytes | None = field(repr=False)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,10 @@ class ServerInput:
             self._buffer = self._buffer[self._pos :] + data
         self._pos = 0
 
+    def allow(self, max_line: int) -> None:
+        """Other lines come now: so many octets with their CRLF."""
+        self._limit = max_line - 2
+
     def clear(self) -> None:
         """Forget everything."""
         self._buffer = b""

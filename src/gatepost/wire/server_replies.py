@@ -40,9 +40,9 @@ def greeting(hostname: str, banner: str) -> Reply:
 
 
 @lru_cache(maxsize=64)
-def hello(answer: Reply, max_size: int, *, starttls: bool) -> Reply:
+def hello(answer: Reply, max_size: int, *, starttls: bool, auth: tuple[str, ...] = ()) -> Reply:
     """The answer to EHLO: the session's own, with what is offered behind it."""
-    return Reply(answer.code, "", (*answer.lines, *extensions(max_size, starttls=starttls)))
+    return Reply(answer.code, "", (*answer.lines, *extensions(max_size, starttls=starttls, auth=auth)))
 
 
 @lru_cache(maxsize=64)
@@ -51,8 +51,9 @@ def closing(hostname: str) -> Reply:
     return Reply(221, "2.0.0", (f"{hostname} closing connection",))
 
 
-def extensions(max_size: int, *, starttls: bool) -> tuple[str, ...]:
+def extensions(max_size: int, *, starttls: bool, auth: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The keywords of EHLO."""
     first = ("PIPELINING", f"SIZE {max_size}")
     tls = ("STARTTLS",) if starttls else ()
-    return (*first, *tls, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+    known = (f"AUTH {' '.join(auth)}",) if auth else ()
+    return (*first, *tls, *known, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")

@@ -17,7 +17,9 @@ ends. Only CRLF ends a line; a bare LF refuses the line at once. `MAX_FAULTS` re
 last message end the connection with 421. More than `FREE_CHUNKS` chunks of less than `MIN_CHUNK` octets on
 average end it as well (C21).
 
-Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 6152, RFC 6531.
+In the dialogue behind AUTH a line is no command: it goes to the session as it is (`server_auth` reads it). AUTH is offered inside TLS only.
+
+Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152, RFC 6531.
 """
 
 from __future__ import annotations
@@ -26,13 +28,12 @@ from collections import deque
 
 from gatepost.core.reply import Reply
 from gatepost.wire import server_replies as replies
+from gatepost.wire.server_auth import MAX_RESPONSE, TOO_LONG
 from gatepost.wire.server_body import REASONS, TOO_BIG, Intake
 from gatepost.wire.server_commands import (
     COMMANDS,
-    FREE_CHUNKS,
     MAX_CHUNK,
     MAX_FAULTS,
-    MIN_CHUNK,
     TRANSITIONS,
     Chunk,
     Command,
@@ -42,49 +43,27 @@ from gatepost.wire.server_commands import (
     Move,
     ServerSettings,
     State,
-    in_sequence,
+    too_small,
 )
 from gatepost.wire.server_events import (
     Aborted,
     Abuse,
-    Body,
+    Auth,
     BodyEnd,
     BodyStarted,
     ChunkDone,
     Data,
     Hello,
     Mail,
-    Quit,
     Rcpt,
     Reset,
     ServerEvent,
     StartTls,
     TlsRequiredMissing,
 )
+from gatepost.wire.server_gate import control_fault, refusal_of
 from gatepost.wire.server_input import LineFault, ServerInput
 from gatepost.wire.smtp_syntax import SyntaxFault
-
-__all__ = [
-    "Aborted",
-    "Abuse",
-    "Body",
-    "BodyEnd",
-    "BodyStarted",
-    "ChunkDone",
-    "Data",
-    "Hello",
-    "Mail",
-    "Quit",
-    "Rcpt",
-    "Reset",
-    "ServerEngine",
-    "ServerEvent",
-    "ServerSettings",
-    "StartTls",
-    "TlsRequiredMissing",
-]
-
-_CONTROLS = bytes((*range(32), 127))
 
 
 class ServerEngine:
@@ -178,10 +157,13 @@ class ServerEngine:
             return  # the peer went too far in the meantime, and was told
         if type(event) is Hello and event.extended and reply.positive:
             starttls = self.starttls_offered and not self.tls_active
-            reply = replies.hello(reply, self._settings.max_message_size, starttls=starttls)
+            auth = self._settings.auth if self.tls_active else ()
+            reply = replies.hello(reply, self._settings.max_message_size, starttls=starttls, auth=auth)
         self._say(reply)
         if reply.code == 421:
             self._close()
+        elif type(event) is Auth:
+            self._auth_answered(reply)
         else:
             self._answered(event, reply.positive)
 
@@ -210,8 +192,7 @@ class ServerEngine:
         self.tls_active = True
         self.hello_name = ""
         self.extended = False
-        self._forget_transaction()
-        self._move(Move.STARTTLS)
+        self._drop_transaction(Move.STARTTLS)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -224,7 +205,9 @@ class ServerEngine:
         line = self._input.line()
         if line is None:
             return False
-        if type(line) is bytes:
+        if self.state is State.AUTHENTICATING and line is not LineFault.ENDLESS:
+            self._auth_line(line)
+        elif type(line) is bytes:
             self._command(line)
         elif line is LineFault.ENDLESS:
             self._abuse("Line without end", replies.LINE_TOO_LONG)
@@ -233,8 +216,8 @@ class ServerEngine:
         return True
 
     def _command(self, line: bytes) -> None:
-        if len(line.translate(None, _CONTROLS)) != len(line):
-            refusal = replies.BAD_LINE if b"\r" in line else replies.CONTROL
+        refusal = control_fault(line)
+        if refusal is not None:
             if line[:4].upper() == b"BDAT":
                 self._abuse("BDAT without a readable size", refusal)
             else:
@@ -267,12 +250,10 @@ class ServerEngine:
             self._abuse("STARTTLS injection", replies.INJECTION)
         elif isinstance(event, ServerEvent):
             if row.move is Move.RSET:
-                self._move(Move.RSET)
-                self._forget_transaction()
+                self._drop_transaction(Move.RSET)
                 self._say(replies.OK)
             elif row.move is Move.HELLO and self.state > State.READY:
-                self._move(Move.HELLO)
-                self._forget_transaction()
+                self._drop_transaction(Move.HELLO)
                 self._events.append(Reset())
             elif row.effect is Effect.QUIT:
                 self._say(replies.closing(self._settings.hostname))
@@ -285,29 +266,47 @@ class ServerEngine:
 
     def _refusal(self, row: Command) -> Reply | None:
         """Why the command may not come here, or None."""
-        if (
-            self.require_tls
-            and not self.tls_active
-            and row.gate is Gate.TLS
-            and self.state is not State.REFUSED
-        ):
+        open_ = self.tls_active or row.gate is not Gate.TLS or self.state is State.REFUSED
+        if self.require_tls and not open_:
             if not self._tls_missing_said:
                 self._tls_missing_said = True
                 self._events.append(TlsRequiredMissing())
             return replies.TLS_FIRST
-        if row.effect is Effect.TLS and not self.tls_active and not self.starttls_offered:
-            return replies.NOT_OFFERED
-        if in_sequence(self.state, row) and not (row.effect is Effect.TLS and self.tls_active):
-            return None
-        if self._refused_recipient and self.state is State.SENDER and row.move in (Move.DATA, Move.BDAT):
-            return replies.NO_RECIPIENT
-        return replies.SEQUENCE
+        return refusal_of(
+            row,
+            self.state,
+            tls=self.tls_active,
+            starttls=self.starttls_offered,
+            auth=bool(self._settings.auth),
+            refused_recipient=self._refused_recipient,
+        )
 
     def _ended(self) -> ServerEvent | None:
         """Everything was read and the peer is gone."""
         cut = self.in_message
         self._close()
         return Aborted() if cut else None
+
+    # --- AUTH -------------------------------------------------------------------------------------
+
+    def _auth_line(self, line: bytes | LineFault) -> None:
+        """A line of the dialogue: the session reads it."""
+        if isinstance(line, bytes):
+            self._events.append(Auth("", line))
+        else:
+            self._move(Move.DONE)
+            self._input.allow(self._settings.max_line)
+            self._fault(TOO_LONG if line is LineFault.TOO_LONG else replies.BAD_LINE)
+
+    def _auth_answered(self, reply: Reply) -> None:
+        goes_on = reply.code == 334
+        self._input.allow(MAX_RESPONSE if goes_on else self._settings.max_line)
+        if self.state is State.AUTHENTICATING and not goes_on:
+            self._move(Move.DONE)
+        elif self.state is State.READY and goes_on:
+            self._move(Move.AUTH)
+        if not reply.positive:
+            self._count_fault()
 
     # --- bodies -----------------------------------------------------------------------------------
 
@@ -330,7 +329,7 @@ class ServerEngine:
             return
         self._chunks += 1
         self._chunk_octets += chunk.left
-        if self._chunks > FREE_CHUNKS and self._chunk_octets < self._chunks * MIN_CHUNK:
+        if too_small(self._chunks, self._chunk_octets):
             self._abuse("Too many small chunks", replies.TINY_CHUNKS)
             return
         self._chunk = chunk
@@ -339,7 +338,7 @@ class ServerEngine:
             return
         if self._intake is None:
             self._move(Move.BDAT)
-            self._intake = self._new_intake()
+            self._intake = Intake(self._settings.max_message_size, self._settings.max_header)
             self._events.append(BodyStarted(True))
         self._intake.announce(chunk.left)
 
@@ -363,9 +362,6 @@ class ServerEngine:
             self._events.append(ChunkDone(chunk.size))
         return True
 
-    def _new_intake(self) -> Intake:
-        return Intake(self._settings.max_message_size, self._settings.max_header)
-
     def _end_message(self, intake: Intake) -> None:
         refusal = intake.finish()
         if refusal is None:
@@ -373,8 +369,7 @@ class ServerEngine:
             return
         self._say(refusal)
         self._events.append(Abuse(REASONS[refusal], refusal, False))
-        self._move(Move.DONE)
-        self._forget_transaction()
+        self._drop_transaction(Move.DONE)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -393,13 +388,12 @@ class ServerEngine:
         elif kind is Data:
             if success:
                 self._move(Move.DATA)
-                self._intake = self._new_intake()
+                self._intake = Intake(self._settings.max_message_size, self._settings.max_header)
                 self._events.append(BodyStarted(False))
         elif kind is BodyEnd or (kind is ChunkDone and not success):
             if success:
                 self._faults = 0
-            self._move(Move.DONE)
-            self._forget_transaction()
+            self._drop_transaction(Move.DONE)
         elif isinstance(event, Hello):
             if success:
                 self._move(Move.HELLO)
@@ -411,7 +405,8 @@ class ServerEngine:
     def _move(self, move: Move) -> None:
         self.state = TRANSITIONS[self.state, move]
 
-    def _forget_transaction(self) -> None:
+    def _drop_transaction(self, move: Move) -> None:
+        self._move(move)
         self._intake = None
         self._context.smtputf8 = False
         self._refused_recipient = False
@@ -422,7 +417,11 @@ class ServerEngine:
     def _fault(self, reply: Reply, *, counts: bool = True) -> None:
         """Refuse a command; too many of them end the connection."""
         self._say(reply)
-        self._faults += counts
+        if counts:
+            self._count_fault()
+
+    def _count_fault(self) -> None:
+        self._faults += 1
         if self._faults >= MAX_FAULTS:
             self._abuse("Too many errors", replies.TOO_MANY_FAULTS)
 

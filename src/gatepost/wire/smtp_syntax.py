@@ -230,7 +230,10 @@ def _literal(domain: bytes) -> str:
 
 
 def parse_mail_parameters(text: bytes) -> MailParameters:
-    """SIZE, BODY, SMTPUTF8, RET and ENVID behind the path of MAIL; any other one is 555 (RFC 5321 §4.1.1.11)."""
+    """SIZE, BODY, SMTPUTF8, RET and ENVID behind the path of MAIL; any other one is 555 (RFC 5321 §4.1.1.11).
+
+    AUTH (RFC 4954 §5) is read and not believed: nobody tells us who sent what to whom before.
+    """
     found = MailParameters()
     for key, value in _parameters(text):
         if key == b"SIZE":
@@ -245,6 +248,9 @@ def parse_mail_parameters(text: bytes) -> MailParameters:
             found.ret = _ret(value)
         elif key == b"ENVID":
             found.envelope_id = _envelope_id(value)
+        elif key == b"AUTH":
+            if value is None or len(value) > MAX_ORIGINAL or not is_xtext(value):
+                raise SyntaxFault(501, "5.5.4", "Bad value of AUTH")
         else:
             raise SyntaxFault(555, "5.5.4", "Unsupported parameter of MAIL")
     return found

@@ -26,7 +26,8 @@ from gatepost.net.tls import Identity, ServerContext, TlsSession
 from gatepost.pki.keys import KeyKind, generate
 from gatepost.pki.profile import Origin, make_profile
 from gatepost.pki.selfsigned import SubjectFields, make_self_signed
-from gatepost.wire.smtp_server import (
+from gatepost.wire.server_commands import ServerSettings
+from gatepost.wire.server_events import (
     Aborted,
     Abuse,
     Body,
@@ -37,11 +38,10 @@ from gatepost.wire.smtp_server import (
     Mail,
     Rcpt,
     Reset,
-    ServerEngine,
     ServerEvent,
-    ServerSettings,
     StartTls,
 )
+from gatepost.wire.smtp_server import ServerEngine
 
 MAX_SIZE = 100 * 1024 * 1024
 KEPT = 20  # messages
