@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.ca import Issued, TestAuthority
 from tests.fakes.gateway_parts import authority
 
-from gatepost.core.tls import NameSource, ReferenceName, TlsFacts, TlsLevel, TlsPlan, TlsStage
+from gatepost.core.tls import NameSource, ReferenceName, TlsFacts, TlsLevel, TlsPlan, TlsStage, TlsVerdict
 from gatepost.net.tls import TlsSession
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import describe
@@ -63,6 +63,22 @@ def test_a_bad_one_says_whose_and_why() -> None:
     assert facts.chain_problem == "unable to get local issuer certificate"
     assert (facts.chain_problem_subject, facts.chain_problem_issuer) == ("CN=partner.example", "CN=Stranger")
     assert facts.match is not None, "the name is looked at all the same"
+
+
+def test_a_monitored_plan_is_looked_at_by_its_own_names() -> None:
+    other = ReferenceName("mx.partner.example", NameSource.DNSSEC)
+    watched = TlsPlan(TlsLevel.REQUIRED_VERIFY, "partner.example", "x", names=(other,))
+    plan = TlsPlan(TlsLevel.PREFERRED, "partner.example", "y", monitored=watched)
+    issued = authority().issue(["mx.partner.example"])
+    session = TlsSession("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519", "", issued.chain_der)
+    facts = observe_session(Parts(), Parts(), plan, session)  # type: ignore[arg-type]
+    assert not facts.chain_judged, "as without the entry"
+    assert facts.monitored is not None
+    assert facts.monitored.match is not None
+    outcome = judge_tls(plan, facts)
+    assert outcome.verdict is TlsVerdict.ENCRYPTED
+    assert outcome.monitored is not None
+    assert outcome.monitored.verdict is TlsVerdict.VERIFIED
 
 
 def test_a_connection_ends_with_the_leaf() -> None:

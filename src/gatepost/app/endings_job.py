@@ -94,6 +94,8 @@ def ending_alert(one: Ending, mark: int, now: float) -> Alert:
 
 
 def _meaning(one: Ending) -> str:
+    if one.monitor:
+        return f"It is in monitor mode and was never enforced: {one.before.level.value} goes on. What it would refuse is not told any more then."
     before, after = one.before.level.value, one.after.level.value
     match one.change:
         case Change.WEAKER:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 
 from gatepost.config.faults import Loc
-from gatepost.config.findings import Finding, dangling, duplicates
+from gatepost.config.findings import Finding, dangling, duplicate, duplicates
 from gatepost.config.hosts import RouteHost, RouteKind, parse_route_host
 from gatepost.config.model import DEFAULT_PROFILE, Document
-from gatepost.config.outbound import SmtpRoute
+from gatepost.config.outbound import Destination, SmtpRoute
 from gatepost.config.recipients import EntryKind, parse_mailbox_entry
 from gatepost.core.tls import TlsLevel
 
@@ -39,8 +39,7 @@ def _destinations(document: Document, certificates: Collection[str], today: date
     section = ("bounce_profiles",)
     loc: Loc = (*root, "default", "bounce_profile")
     yield from dangling(loc, "bounce profile", controls.default.bounce_profile, profiles, section)
-    domains = [comparable(item.domain) for item in controls.destinations]
-    yield from duplicates((*root, "destinations"), "domain", domains)
+    yield from _twice(document)
     for index, item in enumerate(controls.destinations):
         loc = (*root, "destinations", index)
         yield from dangling(
@@ -49,6 +48,32 @@ def _destinations(document: Document, certificates: Collection[str], today: date
         if item.until is not None and item.until < today:
             text = f"{item.until} is past: the entry has no effect any more"
             yield Finding((*loc, "until"), text, "remove the entry or set a later day", warning=True)
+        yield from _unmonitored(loc, item)
+
+
+def _twice(document: Document) -> Iterator[Finding]:
+    """A domain has one entry that is enforced, and beside it one that is monitored."""
+    controls = document.destination_controls
+    first: dict[tuple[str, bool], int] = {}
+    for index, item in enumerate(controls.destinations):
+        before = first.setdefault((comparable(item.domain), item.monitor), index)
+        if before != index:
+            yield duplicate(
+                ("destination_controls", "destinations"), "domain", comparable(item.domain), index, before
+            )
+
+
+def _unmonitored(loc: Loc, item: Destination) -> Iterator[Finding]:
+    """Settings that have nothing to do with a refusal, in an entry that is only monitored."""
+    if not item.monitor:
+        return
+    for key in ("max_connections", "max_messages_per_connection", "bounce_profile"):
+        if getattr(item, key) is not None:
+            text = f"{key} has no effect while the entry is in monitor mode"
+            yield Finding((*loc, key), text, "give it to an entry that is enforced", warning=True)
+    if all(getattr(item, key) is None for key in ("tls", "dane", "mta_sts", "insecure_names")):
+        text = "monitor has nothing to evaluate: the entry sets no tls, dane, mta_sts or insecure_names"
+        yield Finding((*loc, "monitor"), text, "set what is to be tried", warning=True)
 
 
 def comparable(domain: str) -> str:

@@ -39,6 +39,11 @@ def duplicates(section: Loc, key: str, names: Sequence[str]) -> Iterator[Finding
     for index, name in enumerate(names):
         before = first.setdefault(name, index)
         if before != index:
-            loc, other = (*section, index, key), (*section, before, key)
-            text = f"{shown(name)} is already the {key} of {path_text((*section, before))}"
-            yield Finding(loc, text, "names are given once", about=(loc, other))
+            yield duplicate(section, key, name, index, before)
+
+
+def duplicate(section: Loc, key: str, name: str, index: int, before: int) -> Finding:
+    """A name of one entry that an earlier one has already."""
+    loc, other = (*section, index, key), (*section, before, key)
+    text = f"{shown(name)} is already the {key} of {path_text((*section, before))}"
+    return Finding(loc, text, "names are given once", about=(loc, other))

@@ -77,6 +77,10 @@ class DestinationDefault(Section):
         default="never",
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
     )
+    monitor: Flag = Field(
+        default=False,
+        description="Evaluate, log and count tls, dane and mta_sts without enforcing them: until then tls is preferred, without both.",
+    )
 
 
 class Destination(Section):
@@ -106,6 +110,10 @@ class Destination(Section):
     preferred_clear_after: Attempts | None = Field(
         default=None,
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
+    )
+    monitor: Flag = Field(
+        default=False,
+        description="Evaluate, log and count the entry without enforcing it: what holds is what holds without it.",
     )
     reason: Text | None = Field(default=None, description="Why the entry exists.")
     until: Day | None = Field(

@@ -112,7 +112,8 @@ class TlsPlan:
     `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
     `certificate` names the profile of the client certificate to offer, or is empty. `skip_starttls` says that
     STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up. `forbidden` says why nothing
-    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule.
+    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule. `monitored` is the
+    plan of a rule in monitor mode: it is judged beside this one, and nothing depends on what it says.
     """
 
     level: TlsLevel
@@ -127,6 +128,7 @@ class TlsPlan:
     dane: DanePlan | None = None
     sts: StsPlan | None = None
     forbidden: str = ""
+    monitored: TlsPlan | None = None
 
     @property
     def mandatory(self) -> bool:
@@ -205,6 +207,9 @@ class TlsFacts:
     dane_match: str = ""  # the record that matched: `DANE-EE 3 1 1`
     dane_problem: str = ""  # why none of the records matched
     sts_match: bool = False  # the certificate carries the MX host's name, as MTA-STS wants it
+    monitored: TlsFacts | None = (
+        None  # the same connection as the monitored plan looks at it; None: no difference
+    )
 
 
 class TlsVerdict(StrEnum):
@@ -225,6 +230,7 @@ class TlsOutcome:
     facts: TlsFacts
     reason: str = ""
     note: str = ""  # what a policy in testing would have refused
+    monitored: TlsOutcome | None = None  # what the plan of a rule in monitor mode says of the connection
 
     @property
     def may_pass(self) -> bool:

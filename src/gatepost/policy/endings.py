@@ -36,7 +36,10 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One entry that ends: `at` is the first moment in which it does not hold any more."""
+    """One entry that ends: `at` is the first moment in which it does not hold any more.
+
+    With `monitor` it is one that is only evaluated, so that what is enforced stays as it is.
+    """
 
     domain: str
     path: str
@@ -44,6 +47,7 @@ class Ending:
     until: date
     before: DestinationRule
     after: DestinationRule
+    monitor: bool = False
 
     @property
     def at(self) -> float:
@@ -64,9 +68,10 @@ def endings(document: Document) -> Iterator[Ending]:
         name = _name_inside(item.domain)
         before = table.find(name, item.until)
         path = f"destination_controls.destinations[{index}]"
-        if before.path == path:
+        watched = before.monitored.path if before.monitored is not None else ""
+        if path in (before.path, watched):
             after = table.find(name, item.until + timedelta(days=1))
-            yield Ending(item.domain, path, item.reason or "", item.until, before, after)
+            yield Ending(item.domain, path, item.reason or "", item.until, before, after, item.monitor)
 
 
 def _name_inside(domain: str) -> str:

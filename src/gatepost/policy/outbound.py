@@ -5,29 +5,51 @@ What an entry of the destination controls leaves out it takes from the default e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from gatepost.config.hosts import parse_route_host
 from gatepost.config.model import Document
-from gatepost.config.outbound import ClientCertificate, Destination, DestinationDefault, InsecureNames
+from gatepost.config.outbound import (
+    ClientCertificate,
+    Dane,
+    Destination,
+    DestinationDefault,
+    InsecureNames,
+)
 from gatepost.config.values import limit_number
+from gatepost.core.tls import TlsLevel
 from gatepost.policy.destinations import DEFAULT_PATH, DestinationEntry, DestinationRule, DestinationTable
 from gatepost.policy.route import Route, Routes
 
 
 def compile_destinations(document: Document) -> DestinationTable:
-    """The destination table; paths are those that `config check` shows."""
+    """The destination table; paths are those that `config check` shows.
+
+    Where the default entry is in monitor mode, what an entry leaves out is enforced as the default is enforced, and monitored as it is written.
+    """
     controls = document.destination_controls
-    default = _rule(controls.default, {}, "", DEFAULT_PATH)
+    written, enforced = controls.default, enforced_default(controls.default)
+    default = _rule(enforced, {}, "", DEFAULT_PATH)
+    if written.monitor:
+        default = replace(default, monitored=_rule(written, {}, "", DEFAULT_PATH))
     entries = []
     for index, item in enumerate(controls.destinations):
         given = {key: value for key, value in item if value is not None}
-        entries.append(
-            DestinationEntry(_rule(controls.default, given, item.domain, _path(index)), item.until)
-        )
+        rule = own = _rule(written, given, item.domain, _path(index))
+        if not item.monitor and written.monitor:
+            rule = _rule(enforced, given, item.domain, _path(index))
+            rule = rule if rule == own else replace(rule, monitored=own)
+        entries.append(DestinationEntry(rule, item.until, item.monitor))
     return DestinationTable(default, entries)
+
+
+def enforced_default(default: DestinationDefault) -> DestinationDefault:
+    """The default entry as it is enforced: in monitor mode its TLS level, DANE and MTA-STS are not."""
+    if not default.monitor:
+        return default
+    return default.model_copy(update={"tls": TlsLevel.PREFERRED, "dane": Dane.NONE, "mta_sts": False})
 
 
 def _path(index: int) -> str:
@@ -43,18 +65,27 @@ class Setting:
     path: str
 
 
-def settings_of(document: Document, rule: DestinationRule) -> tuple[Setting, ...]:
-    """Where each setting of a rule comes from: its entry, the default entry, or nowhere."""
-    controls = document.destination_controls
+def settings_of(document: Document, rule: DestinationRule, *, monitored: bool = False) -> tuple[Setting, ...]:
+    """Where each setting of a rule comes from: its entry, the default entry, or nowhere.
+
+    `monitored` asks for the rule as it would be, were the default entry enforced.
+    """
+    default = document.destination_controls.default
+    given = default if monitored else enforced_default(default)
+    unenforced = {
+        key for key in DestinationDefault.model_fields if getattr(default, key) != getattr(given, key)
+    }
     entry = entry_of(document, rule)
     found = []
     for key in DestinationDefault.model_fields:
         own = getattr(entry, key, None)
+        if key == "monitor":
+            continue
         if own is not None:
             value, path = own, f"{rule.path}.{key}"
         else:
-            written = key in controls.default.model_fields_set
-            value, path = getattr(controls.default, key), f"{DEFAULT_PATH}.{key}" if written else ""
+            written = key in default.model_fields_set and key not in unenforced
+            value, path = getattr(given, key), f"{DEFAULT_PATH}.{key}" if written else ""
         found.append(Setting(key, value.value if isinstance(value, Enum) else value, path))
     return tuple(found)
 

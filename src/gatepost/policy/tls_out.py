@@ -137,6 +137,17 @@ def plan_tls(
         dane=dane,
         sts=sts_plan,
         forbidden=forbidden or unlisted,
+        monitored=None
+        if rule.monitored is None
+        else plan_tls(
+            rule.monitored,
+            hop,
+            clear_allowed=clear_allowed,
+            certificate=certificate,
+            broken_attempts=broken_attempts,
+            tlsa=tlsa,
+            sts=sts,
+        ),
     )
 
 
@@ -192,7 +203,17 @@ def _sni(hop: HopNames) -> str:
 
 
 def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
-    """What may pass on a connection with these facts under this plan; `reason` is in the log's words."""
+    """What may pass on a connection with these facts under this plan; `reason` is in the log's words.
+
+    A plan in monitor mode is judged beside it, by what was seen for it; the verdict does not know of it.
+    """
+    outcome = _judge(plan, facts)
+    if plan.monitored is None:
+        return outcome
+    return replace(outcome, monitored=_judge(plan.monitored, facts.monitored or facts))
+
+
+def _judge(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     stage = facts.stage
     if plan.forbidden:
         return TlsOutcome(TlsVerdict.REFUSED, plan, facts, plan.forbidden)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatepost.core.tls import TlsOutcome, TlsStage, TlsVerdict
+from gatepost.policy.monitor import monitoring
 
 
 def failure_line(outcome: TlsOutcome) -> str:
@@ -52,6 +53,7 @@ _OF_A_DELIVERY = (
     "cipher",
     "matched",
     "name_source",
+    "monitor",
 )
 
 
@@ -63,10 +65,12 @@ def delivery_record(record: dict[str, Any]) -> dict[str, Any]:
 def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
     """The one record that answers "why was this (not) encrypted?", for the JSON log.
 
-    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24.
+    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24; `monitor` is null
+    unless a rule in monitor mode was evaluated.
     """
     plan, facts = outcome.plan, outcome.facts
     match = facts.match if outcome.verdict is TlsVerdict.VERIFIED else None
+    seen = monitoring(outcome) if outcome.monitored is not None else None
     return {
         "wanted": plan.level.value,
         "rule": plan.rule,
@@ -86,6 +90,7 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "dane_match": facts.dane_match,
         "sts": plan.sts and ("enforce" if plan.sts.enforced else "testing"),
         "note": outcome.note,
+        "monitor": seen and seen.record(),
         "matched": match and match.reference.name,
         "matched_presented": match and match.presented,
         "name_source": match and match.reference.source.value,

@@ -10,6 +10,7 @@ from gatepost.core.tls import PeerCertificate, TlsOutcome
 from gatepost.net.trail import Call, Trail
 from gatepost.pki.doctor import Diagnosis
 from gatepost.pki.judge import ChainVerdict
+from gatepost.policy.monitor import monitoring
 from gatepost.policy.tls_out import verification_text
 from gatepost.probe.tree import Node, moment
 from gatepost.wire.client_events import HelloDone
@@ -86,6 +87,16 @@ class Session(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorVerdict(Node):
+    """What a rule in monitor mode would have done: `would` is pass, refuse or untold."""
+
+    rule: str
+    level: str
+    would: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict(Node):
     """What `judge_tls` said. `verdict` is clear, encrypted, verified or refused; `verified` is as the log has it behind that word."""
 
@@ -93,6 +104,7 @@ class Verdict(Node):
     reason: str
     verified: str
     note: str
+    monitor: MonitorVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,11 @@ def _hello(done: HelloDone | None) -> str:
 
 
 def _verdict(outcome: TlsOutcome) -> Verdict:
-    return Verdict(outcome.verdict.value, outcome.reason, verification_text(outcome), outcome.note)
+    seen = monitoring(outcome)
+    monitor = (
+        MonitorVerdict(seen.rule, seen.wanted, seen.would.value, seen.reason) if seen is not None else None
+    )
+    return Verdict(outcome.verdict.value, outcome.reason, verification_text(outcome), outcome.note, monitor)
 
 
 def _session(trail: Trail, look: Look) -> Session | None:

@@ -44,6 +44,16 @@ class StsView(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class MonitoredPlan(Node):
+    """The plan of a rule in monitor mode: what it would let pass, were it enforced."""
+
+    level: str
+    rule: str
+    forbidden: str
+    may_pass: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView(Node):
     """The plan of a connection (`core.tls.TlsPlan`); `may_pass` is what it lets pass, in sentences."""
 
@@ -58,6 +68,7 @@ class PlanView(Node):
     dane: DaneView | None
     mta_sts: StsView | None
     may_pass: tuple[str, ...]
+    monitor: MonitoredPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,12 @@ def plan_view(plan: TlsPlan) -> PlanView:
         _dane(plan.dane) if plan.dane is not None else None,
         _sts(plan.sts) if plan.sts is not None else None,
         may_pass(plan),
+        _monitored(plan.monitored) if plan.monitored is not None else None,
     )
+
+
+def _monitored(plan: TlsPlan) -> MonitoredPlan:
+    return MonitoredPlan(plan.level.value, plan.rule, plan.forbidden, may_pass(plan))
 
 
 def _reference(name: ReferenceName) -> Reference:

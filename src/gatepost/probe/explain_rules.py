@@ -5,6 +5,7 @@ This branch needs neither DNS nor a running gateway.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -16,7 +17,7 @@ from gatepost.policy.destinations import (
     DestinationEntry,
     DestinationTable,
 )
-from gatepost.policy.outbound import entry_of, settings_of
+from gatepost.policy.outbound import Setting, entry_of, settings_of
 from gatepost.policy.route import FixedHosts, Reject, RouteHost, Routes, UseAddress, UseDns
 from gatepost.probe.tree import Node
 
@@ -71,6 +72,17 @@ class EntryView(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorView(Node):
+    """The entry in monitor mode, which is evaluated and not enforced; `domain` is empty for the default."""
+
+    path: str
+    domain: str
+    reason: str
+    until: date | None
+    settings: tuple[SettingView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteView(Node):
     """The next hop. `path` and `domain` are those of the smtp route, empty without one; `detail` says why there is none."""
 
@@ -87,6 +99,7 @@ class Rules(Node):
 
     entry: EntryView
     route: RouteView
+    monitor: MonitorView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +115,11 @@ class Tables:
 def rules_for(tables: Tables, domain: str) -> Rules:
     """The branch for a recipient domain in its normalised form."""
     choice = tables.destinations.choose(domain, tables.today)
-    return Rules(_entry(tables.document, choice, domain), _route(tables.routes, domain))
+    entry = _entry(tables.document, choice)
+    return Rules(entry, _route(tables.routes, domain), _monitor(tables.document, choice))
 
 
-def _entry(document: Document, choice: DestinationChoice, domain: str) -> EntryView:
+def _entry(document: Document, choice: DestinationChoice) -> EntryView:
     written = entry_of(document, choice.rule)
     match = Match.DEFAULT
     if choice.entry is not None:
@@ -116,8 +130,26 @@ def _entry(document: Document, choice: DestinationChoice, domain: str) -> EntryV
         match,
         (written and written.reason) or "",
         choice.entry.until if choice.entry is not None else None,
-        tuple(SettingView(one.key, one.value, one.path) for one in settings_of(document, choice.rule)),
+        _settings(settings_of(document, choice.rule)),
         tuple(_ended(document, entry) for entry in choice.expired),
+    )
+
+
+def _settings(found: Iterable[Setting]) -> tuple[SettingView, ...]:
+    return tuple(SettingView(one.key, one.value, one.path) for one in found)
+
+
+def _monitor(document: Document, choice: DestinationChoice) -> MonitorView | None:
+    rule = choice.rule.monitored
+    if rule is None:
+        return None
+    written = entry_of(document, rule)
+    return MonitorView(
+        rule.path,
+        rule.domain,
+        (written and written.reason) or "",
+        choice.monitor.until if choice.monitor is not None else None,
+        _settings(settings_of(document, rule, monitored=True)),
     )
 
 

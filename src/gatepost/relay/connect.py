@@ -37,11 +37,12 @@ from gatepost.policy.tls_out import (
     verification_text,
 )
 from gatepost.policy.tls_words import failure_line, failure_status, tls_record
-from gatepost.relay.deliver import Connection, pool_key
+from gatepost.relay.deliver import Connection
 from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
+from gatepost.relay.monitoring import report_monitored
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.schedule import Destination
-from gatepost.relay.secure import observe_session, plan_for
+from gatepost.relay.secure import observe_session, plan_for, pool_key
 from gatepost.relay.services import Runtime, Services
 from gatepost.relay.session_record import Turn, outbound_session, tell_certificates
 from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
@@ -329,6 +330,7 @@ class Opener:
                     now, self._dcid, facts.protocol, facts.cipher, domain, verification, record
                 )
             )
+        report_monitored(self._services, self._dcid, outcome)
         if refused and plan.mandatory:
             address = str(self._hop.address)
             emit(OutboundTlsRequired(now, self._dcid, address))

@@ -18,16 +18,17 @@ from gatepost.core.events import (
     EightBitToSevenBitHop,
 )
 from gatepost.core.reply import Reply
-from gatepost.core.tls import TlsOutcome, TlsPlan
+from gatepost.core.tls import TlsOutcome
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
 from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import judge_tls
 from gatepost.policy.tls_words import delivery_record, tls_record
 from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
+from gatepost.relay.monitoring import report_monitored
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply
 from gatepost.relay.schedule import Destination
-from gatepost.relay.secure import expires, plan_for
+from gatepost.relay.secure import expires, plan_for, pool_key
 from gatepost.relay.services import Runtime, Services
 from gatepost.store.spool import BodyDamaged, StoredMessage
 from gatepost.wire.client_commands import UnsendableText
@@ -149,6 +150,7 @@ class Connection:
         self.hop = hop
         self.remote = str(hop)
         self._take_outcome(outcome)
+        report_monitored(self._services, self.dcid, outcome)
         return True
 
     # --- one message -------------------------------------------------------------------------
@@ -312,19 +314,3 @@ class Connection:
             self._services.counters.connections_out_now -= 1
             self._services.journal.emit(DeliveryClosed(self._services.clock.now(), self.dcid))
             self.dcid = 0
-
-
-def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
-    """What two messages must have in common to share a connection (architecture 4, Reuse)."""
-    return (
-        runtime.sources.get(hop.address.version),
-        hop.address,
-        hop.port,
-        plan.level,
-        plan.sni,
-        plan.certificate,
-        plan.names,
-        plan.dane,
-        plan.sts,
-        (runtime.anchors.version, runtime.crls.version) if plan.judges_chain else "",
-    )

@@ -66,9 +66,9 @@ async def resolve(
     Where the rule asks for it, with the TLSA records of each host and the MTA-STS policy of the domain whose MX records led there.
     """
     hops = await _resolve(services, runtime, domain, told)
-    if rule.asks_dane:
+    if rule.looks_up_tlsa:
         hops = await _with_tlsa(services, hops)
-    return await _with_sts(services, hops) if rule.asks_sts else hops
+    return await _with_sts(services, hops) if rule.looks_up_sts else hops
 
 
 async def _with_sts(services: Services, hops: list[Hop]) -> list[Hop]:

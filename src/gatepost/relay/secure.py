@@ -6,6 +6,9 @@ one chain judge and the one name matcher of `pki`. The verdict is `policy.tls_ou
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage
 from gatepost.net.tls import TlsSession
 from gatepost.pki.dane import judge_dane
@@ -34,7 +37,15 @@ def plan_for(
 
 
 def observe_session(services: Services, runtime: Runtime, plan: TlsPlan, session: TlsSession) -> TlsFacts:
-    """The facts of an established session. The chain is judged only where the level verifies, or TLSA records do."""
+    """The facts of an established session, and those for a plan that is monitored: each by its own names and records."""
+    facts = _observe(services, runtime, plan, session)
+    if plan.monitored is None:
+        return facts
+    return replace(facts, monitored=_observe(services, runtime, plan.monitored, session))
+
+
+def _observe(services: Services, runtime: Runtime, plan: TlsPlan, session: TlsSession) -> TlsFacts:
+    """The chain is judged only where the level verifies, or TLSA records do."""
     chain = tuple(services.described(der) for der in session.peer_chain[:10])
     common = {
         "stage": TlsStage.ESTABLISHED,
@@ -80,3 +91,19 @@ def _by_dane(plan: TlsPlan, session: TlsSession, now: float) -> dict[str, str]:
 def expires(outcome: TlsOutcome) -> float:
     """When the seen leaf expires: no connection is reused after that (architecture 4, Reuse)."""
     return outcome.facts.chain[0].not_after if outcome.facts.chain else float("inf")
+
+
+def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
+    """What two messages must have in common to share a connection (architecture 4, Reuse)."""
+    return (
+        runtime.sources.get(hop.address.version),
+        hop.address,
+        hop.port,
+        *_of_plan(plan),
+        plan.monitored and _of_plan(plan.monitored),  # nobody judges a certificate again
+        (runtime.anchors.version, runtime.crls.version) if plan.judges_chain else "",
+    )
+
+
+def _of_plan(plan: TlsPlan) -> tuple[Any, ...]:
+    return (plan.level, plan.sni, plan.certificate, plan.names, plan.dane, plan.sts)

@@ -95,6 +95,9 @@ class Counters:
     tls_in_failed: int = 0
     tls_out: int = 0
     tls_out_failed: int = 0
+    monitor_out_pass: int = 0
+    monitor_out_refuse: int = 0
+    monitor_out_untold: int = 0
 
 
 class Remembered(Generic[T]):

@@ -40,7 +40,7 @@ def outbound_session(
     capabilities = hello.capabilities if hello is not None else None
     judged = trail.outcome
     sts = None
-    if rule.asks_sts:
+    if rule.looks_up_sts:
         of, policy = hop.sts or (_policy_domain(hop), None)
         known = services.sts.account(of) if of else None
         sts = plain_sts(of, policy, known.identifier if known else "", known.problem if known else "")

@@ -20,6 +20,7 @@ from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
 from gatepost.track.log_text import printable, quoted, safe
+from gatepost.track.monitor_lines import MONITOR_ROWS
 
 LEVELS: tuple[Level, ...] = ("Critical", "Warning", "Info", "Debug", "Trace")
 
@@ -201,6 +202,7 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     OutboundSession: lambda e: (),  # for records: the JSON log has it
     CertificateSeen: lambda e: (),
     **CERTIFICATE_ROWS,
+    **MONITOR_ROWS,
 }
 
 

@@ -139,6 +139,7 @@ def connection(**changes: Any) -> dict[str, Any]:
             "reason": "verify error: certificate has expired",
             "verified": "",
             "note": "",
+            "monitor": None,
         },
         **changes,
     }
@@ -148,6 +149,7 @@ def tree(call: dict[str, Any] | None, **result: str) -> dict[str, Any]:
     plan = {
         "level": "required-verify",
         "rule": "destination_controls.default",
+        "monitor": None,
         "mandatory": True,
         "forbidden": "",
         "names": [],
@@ -280,6 +282,7 @@ def test_a_host_that_takes_mail(capsys: pytest.CaptureFixture[str]) -> None:
         "reason": "verified yes: mx.partner.example",
         "verified": "",
         "note": "in testing",
+        "monitor": None,
     }
     one = connection(outcome=verdict, hello_inside="250 mx.partner.example")
     call = {

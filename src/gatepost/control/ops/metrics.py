@@ -45,6 +45,10 @@ _COUNTED = {
     "tls_out": "TLS handshakes with servers that succeeded.",
     "tls_out_failed": "TLS handshakes with servers that failed.",
 }
+_MONITORED = {
+    "monitor_out": "Delivery connections that a destination entry in monitor mode was put to, by what it would have done.",
+}
+_WOULD = ("pass", "refuse", "untold")
 _GAUGES = {
     "messages": "Messages in the queue.",
     "held": "Messages that are held.",
@@ -107,6 +111,8 @@ def families(
     yield _by_worker("worker_restarts", "counter", "Times the worker was started again.", restarts)
     for name, about in _COUNTED.items():
         yield _by_worker(name, "counter", about, _of(told, lambda one, key=name: one["counters"].get(key)))
+    for name, about in _MONITORED.items():
+        yield Metric(name, "counter", about, tuple(_monitored(told, name)))
     for name, about in _GAUGES.items():
         yield _by_worker(name, "gauge", about, _of(told, lambda one, key=name: one.get(key)))
     for name, (kind, about) in _SHARD.items():
@@ -117,6 +123,14 @@ def families(
             if name in shard
         )
         yield Metric(f"spool_{name}", kind, about, samples)
+
+
+def _monitored(told: Mapping[int, Mapping[str, Any]], name: str) -> Iterator[tuple[Labels, float]]:
+    for worker, one in told.items():
+        for would in _WOULD:
+            count = one["counters"].get(f"{name}_{would}")
+            if count is not None:
+                yield {"worker": str(worker), "would": would}, float(count)
 
 
 def exposition(found: Iterable[Metric]) -> str:

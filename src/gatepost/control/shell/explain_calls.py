@@ -16,6 +16,8 @@ _SOURCES = {
     "insecure-dns": "from unsigned DNS",
 }
 
+_WOULD = {"pass": "would let it pass", "refuse": "would refuse", "untold": "cannot be told"}
+
 
 def say_call(call: Mapping[str, Any], verdicts: Mapping[str, str]) -> None:
     """One address: its connections, and what a message would have met."""
@@ -56,8 +58,15 @@ def _say_connection(one: Mapping[str, Any], verdicts: Mapping[str, str]) -> None
         _row("verdict", f"{verdict}{reason}")
         if outcome["note"]:
             _row("", outcome["note"])
+        if outcome["monitor"] is not None:
+            _row("monitor", _monitor(outcome["monitor"]))
     if one["hello_inside"]:
         _row("EHLO", f"{one['hello_inside']} (inside TLS)")
+
+
+def _monitor(one: Mapping[str, Any]) -> str:
+    reason = f": {one['reason']}" if one["reason"] else ""
+    return f"{one['level']} ({one['rule']}) {_WOULD[one['would']]}{reason}"
 
 
 def _say_session(session: Mapping[str, Any]) -> None:

@@ -49,6 +49,7 @@ def say_explanation(found: Mapping[str, Any]) -> None:
     say(safe(f"{found['domain']}, by version {found['version']} ({state})"))
     say()
     _say_entry(found["rules"]["entry"])
+    _say_monitor(found["rules"].get("monitor"))
     _say_route(found["rules"]["route"])
     if found["delivery"] is not None:
         _say_delivery(found["delivery"])
@@ -72,9 +73,23 @@ def _say_entry(entry: Mapping[str, Any]) -> None:
         row("exception", _exception(entry))
     for one in entry["ended"]:
         row("ended", f"{one['path']}, {one['domain']}: {_exception(one)}")
+    _say_settings(entry)
+
+
+def _say_settings(entry: Mapping[str, Any]) -> None:
     for setting in entry["settings"]:
         head = f"  {setting['name'].ljust(_NAME)} {str(_written(setting['value'])).ljust(_VALUE)}"
         paragraph(f"{head} ", _origin(setting["source"], entry["path"]))
+
+
+def _say_monitor(entry: Mapping[str, Any] | None) -> None:
+    if entry is None:
+        return
+    which = f", {entry['domain']}" if entry["domain"] else ""
+    paragraph("Monitor: ", f"{entry['path']}{which} (evaluated beside it, not enforced)")
+    if entry["reason"] or entry["until"]:
+        row("exception", _exception(entry))
+    _say_settings(entry)
 
 
 def _origin(source: str, path: str) -> str:
@@ -182,6 +197,10 @@ def _say_host(number: int, host: Mapping[str, Any]) -> None:
     row("level", f"{plan['level']}, from {plan['rule']}")
     for label, text in _labelled("may pass", plan["may_pass"]):
         row(label, text)
+    if plan["monitor"] is not None:
+        row("monitor", f"{plan['monitor']['level']}, from {plan['monitor']['rule']}")
+        for label, text in _labelled("would pass", plan["monitor"]["may_pass"]):
+            row(label, text)
     if plan["sni"]:
         row("SNI", plan["sni"])
     if plan["client_certificate"]:

@@ -1,0 +1,79 @@
+"""Monitor mode: what a rule that is not enforced would have done with a connection, in words and as a record.
+
+A destination entry with `monitor: true` is evaluated beside the rule that holds without it, on the same connection and by the same
+`judge_tls`; the verdict of the connection does not know of it (`DestinationRule.monitored`, `TlsPlan.monitored`). What was not tried under the
+enforced rule cannot be told: where that is `none`, no STARTTLS is sent for the sake of a monitored one (R23), and where a message came to
+a connection whose certificate nobody judged, nobody judges it afterwards.
+
+One session has one SNI, that of the enforced rule. Where the monitored rule would have sent another name, a refusal says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatepost.core.tls import TlsOutcome, TlsStage
+
+
+class Would(StrEnum):
+    """What the monitored rule would have done."""
+
+    PASS = "pass"
+    REFUSE = "refuse"
+    UNTOLD = "untold"
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """The account of one connection: `rule` is the entry's path, `wanted` its level, `reason` in the words of the log."""
+
+    domain: str
+    rule: str
+    wanted: str
+    would: Would
+    reason: str
+
+    def record(self) -> dict[str, str]:
+        """Its part of the record of a delivery; keys are stable."""
+        return {"rule": self.rule, "wanted": self.wanted, "would": self.would.value, "reason": self.reason}
+
+
+def monitoring(outcome: TlsOutcome) -> Monitoring | None:
+    """What was monitored on a connection; None where nothing was."""
+    seen = outcome.monitored
+    if seen is None:
+        return None
+    would = _would(seen)
+    reason = seen.reason
+    if would is Would.REFUSE and _asked_otherwise(outcome.plan.sni, seen):
+        reason += (
+            f" (the host was asked for {outcome.plan.sni or 'no name'}, this rule asks for {seen.plan.sni})"
+        )
+    if would is Would.UNTOLD and seen.facts.stage is TlsStage.NOT_TRIED:
+        reason = f"not tried: {outcome.reason}"
+    wanted = seen.plan.level.value
+    if seen.plan.dane is not None:
+        wanted += " with DANE"
+    elif seen.plan.sts_enforced:
+        wanted += " with MTA-STS"
+    return Monitoring(seen.plan.domain, seen.plan.rule, wanted, would, reason)
+
+
+def _would(seen: TlsOutcome) -> Would:
+    plan, facts = seen.plan, seen.facts
+    if plan.forbidden:
+        return Would.REFUSE
+    if facts.stage is TlsStage.NOT_TRIED and plan.level.tries and not plan.skip_starttls:
+        return Would.UNTOLD
+    unjudged = plan.judges_chain and not facts.chain_judged
+    unmatched = (
+        plan.dane is not None and bool(plan.dane.records) and not (facts.dane_match or facts.dane_problem)
+    )
+    if facts.stage is TlsStage.ESTABLISHED and not seen.may_pass and (unjudged or unmatched):
+        return Would.UNTOLD
+    return Would.PASS if seen.may_pass else Would.REFUSE
+
+
+def _asked_otherwise(sni: str, seen: TlsOutcome) -> bool:
+    return seen.facts.stage is TlsStage.ESTABLISHED and bool(seen.plan.sni) and seen.plan.sni != sni
