@@ -42,6 +42,7 @@ SAMPLES: dict[str, Any] = {
     "how": "automatic",
     "issuer": "CN=Example CA",
     "listener": "IncomingMail",
+    "lists": None,
     "listeners": 2,
     "name": "gw",
     "not_after": 1_694_438_000.0,

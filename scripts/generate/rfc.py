@@ -43,6 +43,7 @@ TITLES = {
     5322: "Internet message format",
     5802: "SASL: SCRAM",
     5803: "LDAP: SCRAM secrets",
+    5782: "DNS block lists and allow lists",
     5890: "Internationalised domain names",
     5952: "IPv6 addresses as text",
     6052: "IPv6 addressing of translators",

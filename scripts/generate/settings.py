@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import acme, alerts, authorities, inbound, model, outbound, tlsa
+from gatepost.config import acme, alerts, authorities, inbound, model, outbound, reputation, tlsa
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -25,6 +25,7 @@ by `gatepost config check`: `path: stored, not yet enforced`.
 
 KINDS = {
     "AddressText": "IP address",
+    "AnswerText": "answer of a DNS list",
     "Attempts": "number or `never`",
     "CertificateNameText": "DNS name",
     "ClientNameText": "host name or IP address",
@@ -56,6 +57,7 @@ KINDS = {
     "SniText": "host name or `*.`domain",
     "Text": "text",
     "UrlText": "http or https URL",
+    "Weight": "number from -10 to 10",
     "WebhookUrl": "http or https URL",
 }
 
@@ -103,7 +105,7 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound, acme, alerts, authorities, tlsa):
+    for module in (model, inbound, outbound, acme, alerts, authorities, reputation, tlsa):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

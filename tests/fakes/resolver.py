@@ -62,6 +62,9 @@ class FakeResolver:
     async def addresses(self, host: str) -> DnsAnswer[IPAddress]:
         return self._answer("A", host, self._addresses.get(host, ()))
 
+    async def entries(self, name: str) -> DnsAnswer[IPAddress]:
+        return self._answer("A", name, self._addresses.get(name, ()))
+
     async def txt(self, name: str) -> DnsAnswer[str]:
         return self._answer("TXT", name, self.texts.get(name, ()))
 

@@ -408,3 +408,21 @@ def test_records_of_odd_length_are_there_and_unusable() -> None:
     answer, _ = tlsa("odd.example.net")
     assert answer.state is TlsaState.FOUND
     assert sorted(record.unusable != "" for record in answer.records) == [False, True, True]
+
+
+def test_entries_of_a_list_are_asked_for_each_time_and_of_the_next_server() -> None:
+    async def main() -> None:
+        records = {"7.2.0.192.bad.example": {"A": ["127.0.0.2"]}}
+        with DnsAuthority(records) as dead, DnsAuthority(records) as alive:
+            dead.behave("*", Behaviour.SERVFAIL)
+            async with asking(dead, alive) as resolver:
+                for _ in range(2):
+                    found = await resolver.entries("7.2.0.192.bad.example")
+                    assert found.values == (V4("127.0.0.2"),)
+                assert alive.questions("7.2.0.192.bad.example", "A") == 2
+                assert (await resolver.entries("8.2.0.192.bad.example")).status is DnsStatus.NXDOMAIN
+                assert (await resolver.entries("8.2." + "long." * 60)).status is DnsStatus.NXDOMAIN
+                alive.behave("*", Behaviour.SERVFAIL)
+                assert (await resolver.entries("8.2.0.192.bad.example")).temporary
+
+    run(main)

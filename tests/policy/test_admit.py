@@ -26,7 +26,7 @@ from gatepost.policy.admit import (
     network_of,
     still_holds,
 )
-from gatepost.policy.hat import NameState, PeerName
+from gatepost.policy.hat import NameState, NoScore, PeerName
 from gatepost.policy.tls_in import ClientRule, KnownClient
 
 CONTRACT = load_yaml((Path(__file__).parents[1] / "config" / "data" / "gateway.yaml").read_bytes())
@@ -92,7 +92,7 @@ def test_the_contracts_listeners(
 ) -> None:
     admission = ask(compile_rules(CONTRACT).listeners[listener], address, name)
     assert (admission.action, admission.group, admission.match) == (action, group, match)
-    assert admission.score == "not enabled"
+    assert admission.score is NoScore.NOT_ENABLED
 
 
 def test_limits_of_the_contracts_policies() -> None:

@@ -17,7 +17,7 @@ from gatepost.config.senders import (
     parse_sender,
 )
 from gatepost.core.address import IPAddress
-from gatepost.policy.hat import CouldNotTell, Hat, HatGroup, HatMatch, NameState, PeerName
+from gatepost.policy.hat import CouldNotTell, Hat, HatGroup, HatMatch, NameState, NoScore, PeerName, Score
 
 NONE, UNDETERMINED = NameState.NONE, NameState.UNDETERMINED
 
@@ -138,6 +138,33 @@ def test_a_continuing_group_is_noted_and_read_past() -> None:
     assert hat.match(ipaddress.ip_address("11.2.1.1"), UNDETERMINED) == HatMatch(4, "ALL", ("LATE",))
 
 
+@pytest.mark.parametrize(
+    ("score", "found"),
+    [
+        (NoScore.NOT_ENABLED, (4, "ALL")),
+        (NoScore.NONE, (3, "sbrs[none]")),
+        (-10.0, (0, "sbrs[-10.0:-3.0]")),
+        (-3.0, (0, "sbrs[-10.0:-3.0]")),
+        (-2.9, (1, "sbrs[-3.0:-1.0]")),
+        (-0.9, (4, "ALL")),
+        (2.3, (2, "sbrs[2.3:10.0]")),
+        (2.2, (4, "ALL")),
+        (10.0, (2, "sbrs[2.3:10.0]")),
+    ],
+)
+def test_scores(score: Score, found: tuple[int, str]) -> None:
+    hat = Hat([
+        group("BAD", "sbrs[-10:-3]"),
+        group("ODD", "SBRS[-3.0:-1.0]"),
+        group("GOOD", "sbrs[2.3:10]"),
+        group("NEW", "sbrs[none]"),
+        group("ALL", "ALL"),
+    ])  # fmt: skip
+    given_score = hat.match(ipaddress.ip_address("192.0.2.7"), NONE, score)
+    assert isinstance(given_score, HatMatch)
+    assert (given_score.group, given_score.text) == found
+
+
 def test_an_empty_table_matches_nobody() -> None:
     assert match(Hat([]), "10.0.0.1") is None
     assert match(Hat([group("G")]), "10.0.0.1") is None
@@ -150,6 +177,7 @@ ENTRIES = st.sampled_from(
         "10.0.0.1", "10.0.0.", "10.", "10.0.0.0/30", "10.0.0.1-2", "10.0.0-1", "10.0.0.2", "0.0.0.0/0",
         "2001:db8::/64", "2001:db8::1", "::ffff:10.0.0.2", "::ffff:10.0.0.0/126", "::/0",
         "a.example", ".example", ".a.example", "b.a.example", "sbrs[none]", "ALL",
+        "sbrs[-10:-3]", "sbrs[-3:-1]", "sbrs[-1:10]", "sbrs[0.1:0.1]",
     ]
 )  # fmt: skip
 ADDRESSES = st.sampled_from(
@@ -165,20 +193,25 @@ ADDRESSES = st.sampled_from(
     ]
 )
 PEERS = st.sampled_from(["a.example", "b.a.example", "example", "c.example", NONE, UNDETERMINED])
+SCORES: st.SearchStrategy[Score] = st.one_of(
+    st.sampled_from(list(NoScore)), st.integers(-100, 100).map(lambda tenths: tenths / 10)
+)
 GROUPS = st.lists(
     st.tuples(st.lists(ENTRIES, max_size=3), st.booleans(), st.booleans()), max_size=6
 )  # fmt: skip
 
 
-def matches(sender: Sender, address: IPAddress, name: PeerName) -> bool | None:
+def matches(sender: Sender, address: IPAddress, name: PeerName, score: Score) -> bool | None:
     """Does this one entry match? None: it is a name, and the name could not be told."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     match sender:
         case AllSenders():
             return True
-        case ScoreSender():
-            return False
+        case ScoreSender(low=None):
+            return score is NoScore.NONE
+        case ScoreSender(low=float(low), high=float(high)):
+            return isinstance(score, float) and low <= score <= high
         case NameSender(name=wanted, within=within):
             if name is UNDETERMINED:
                 return None
@@ -193,11 +226,13 @@ def matches(sender: Sender, address: IPAddress, name: PeerName) -> bool | None:
             )
 
 
-def row_by_row(groups: list[HatGroup], address: IPAddress, name: PeerName) -> HatMatch | CouldNotTell | None:
+def row_by_row(
+    groups: list[HatGroup], address: IPAddress, name: PeerName, score: Score
+) -> HatMatch | CouldNotTell | None:
     notes: list[str] = []
     for number, row in enumerate(groups):
         for sender in row.senders:
-            outcome = matches(sender, address, name)
+            outcome = matches(sender, address, name, score)
             if outcome is None and row.decides and row.strict:
                 return CouldNotTell(number, sender.text)
             if outcome and row.decides:
@@ -208,14 +243,14 @@ def row_by_row(groups: list[HatGroup], address: IPAddress, name: PeerName) -> Ha
     return None
 
 
-@given(GROUPS, ADDRESSES, PEERS)
+@given(GROUPS, ADDRESSES, PEERS, SCORES)
 def test_compiled_it_says_what_reading_row_by_row_says(
-    rows: list[tuple[list[str], bool, bool]], address: str, name: PeerName
+    rows: list[tuple[list[str], bool, bool]], address: str, name: PeerName, score: Score
 ) -> None:
     groups = [group(f"G{n}", *entries, decides=d, strict=s) for n, (entries, d, s) in enumerate(rows)]
     peer = ipaddress.ip_address(address)
     hat = Hat(groups)
-    assert hat.match(peer, name) == row_by_row(groups, peer, name)
+    assert hat.match(peer, name, score) == row_by_row(groups, peer, name, score)
     if not hat.needs_name(peer):
         for host in ("a.example", "b.a.example", NONE, UNDETERMINED):
             found, bare = hat.match(peer, host), hat.match(peer, NONE)

@@ -12,6 +12,7 @@ from gatepost.app.jobs import Job
 from gatepost.app.name_server_job import NameServerJob
 from gatepost.app.proof_job import ProofJob
 from gatepost.app.renewal_job import RenewalJob
+from gatepost.app.reputation_job import ReputationJob
 from gatepost.app.required_tls_job import RequiredTlsJob
 from gatepost.app.webhook_job import WebhookJob
 from gatepost.certs.order_challenges import Ports
@@ -52,6 +53,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
             tools.clock,
         ),
         NameServerJob(tools.store, tools.alerts, tools.clock),
+        ReputationJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),
         WebhookJob(tools.store, tools.keeper, tools.gateway.emit, tools.clock),
         RenewalJob(

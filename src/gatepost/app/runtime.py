@@ -26,6 +26,7 @@ from gatepost.pki.anchors import Anchors
 from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
 from gatepost.policy.admit import Rules, compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
+from gatepost.policy.reputation import compile_scores
 from gatepost.relay.services import Runtime
 
 
@@ -81,6 +82,7 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         own_names=frozenset(normalise_domain(name) for name in (*names.values(), document.system.hostname)),
         own_addresses=frozenset(own),
         asking_contexts=_asking_contexts(document, rules, identities, version),
+        scores=compile_scores(document),
     )
 
 

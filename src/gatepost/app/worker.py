@@ -128,6 +128,7 @@ class Worker:
         for message in await spool.recovered():
             self._couriers.scheduler.add(message)
         self._mark()
+        self._services.scores.check(self._services.resolver, runtime.scores)
         self._listen(assignment.listeners)
 
     def _open_journal(self, runtime: Runtime) -> WorkerJournal:
@@ -268,6 +269,7 @@ class Worker:
         if runtime.document.log_subscriptions != before.document.log_subscriptions:
             self._follow_subscription(runtime)
         self._services.runtime = runtime
+        self._services.scores.check(self._services.resolver, runtime.scores)
         self._listen(listeners)
         self._loop.call_later(self._oldest_configuration, self._retire, before)
 
@@ -301,6 +303,7 @@ class Worker:
         await asyncio.sleep(0)  # futures of the last commits tell the journal before it closes
         self._journal.mark(self._services.spool.export_point())
         self._journal.close()
+        await self._services.scores.close()
         await self._services.resolver.close()
         self._reactor.close()
 

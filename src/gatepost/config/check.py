@@ -18,6 +18,7 @@ from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_clients import client_findings
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.check_dns import dns_findings, tlsa_findings
+from gatepost.config.check_reputation import reputation_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
@@ -51,6 +52,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         access_findings(document),
         client_findings(document),
         delivery_findings(document, certificates, today),
+        reputation_findings(document),
         dns_findings(document),
         tlsa_findings(document),
         link_findings(document, certificates),

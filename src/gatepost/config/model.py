@@ -31,6 +31,7 @@ from gatepost.config.outbound import (
     DestinationControls,
     SmtpRoute,
 )
+from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
 from gatepost.config.tlsa import Tlsa
 from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
@@ -152,6 +153,9 @@ class Document(Section):
         description="Retry schedules; the profile Default exists with its default values unless it is given.",
     )
     bounces: Bounces = Field(default=Bounces(), description="Reports to senders.")
+    reputation: Reputation = Field(
+        default=Reputation(), description="Scores of senders for the entries sbrs[...] of the HAT."
+    )
     dns: Dns = Field(default=Dns(), description="How names are looked up.")
     certificate_authorities: CertificateAuthorities = Field(
         default=CertificateAuthorities(), description="Which authorities verify peers."

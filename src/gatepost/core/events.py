@@ -33,7 +33,10 @@ class ConnectionOpened(Event):
 
 @dataclass(slots=True)
 class ConnectionAdmitted(Event):
-    """The HAT's decision; `action` is ACCEPT, RELAY, REJECT or TCPREFUSE (then `icid` is 0)."""
+    """The HAT's decision; `action` is ACCEPT, RELAY, REJECT or TCPREFUSE (then `icid` is 0).
+
+    `lists` is what each DNS list that knows the peer, or could not be heard, said of it (JSON log).
+    """
 
     icid: int
     action: str
@@ -41,6 +44,7 @@ class ConnectionAdmitted(Event):
     match: str
     score: str  # `not enabled`, `None`, or one decimal
     policy: str = ""  # empty where nothing may be done
+    lists: list[Any] | None = None
 
 
 @dataclass(slots=True)

@@ -122,10 +122,16 @@ class DnsClient:
             server for server in servers if server in self._servers and server.on_loopback
         )
 
-    async def ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> Response:
+    async def ask(
+        self,
+        name: dns.name.Name,
+        kind: dns.rdatatype.RdataType,
+        *,
+        try_seconds: Sequence[float] | None = None,
+    ) -> Response:
         """One question. Raises NoAnswer when no server answers it."""
         problem = "no name servers"
-        for seconds in self._try_seconds:
+        for seconds in try_seconds or self._try_seconds:
             for server in self._servers:
                 try:
                     return await self._ask_one(server, name, kind, seconds)

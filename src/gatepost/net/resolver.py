@@ -7,7 +7,7 @@ for it. `close` ends them.
 What it trusts. The configured resolvers, for what they say; for what is proven see `DnsClient`. CNAMEs are
 followed within an answer (RFC 5321 §5.1 lets an MX host or a domain be an alias; loops end after 16).
 
-Limits. 10,000 cached answers, 200 questions on the way, 10 s a look-up, 2 s for a client's name. TTLs are kept
+Limits. 10,000 cached answers, 200 questions on the way and as many to DNS lists, 10 s a look-up, 2 s for a client's name. TTLs are kept
 within 1 s to 1 h, negative ones within 5 min (RFC 2308 §5), failures are remembered for 5 s; a confirmed client
 name 60 s to 1 h.
 """
@@ -51,6 +51,7 @@ MIN_TTL, MAX_TTL = 1.0, 3600.0
 MAX_NEGATIVE_TTL = 300.0
 FAILURE_TTL = 5.0
 NAME_TTL = 60.0
+LIST_TRIES = (0.6, 0.8)
 MAX_PTR_NAMES = 5  # an address with hundreds of PTR records is not worth hundreds of questions
 
 
@@ -78,6 +79,9 @@ class Resolver:
         self._cache: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
         self._running: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
+        self._list_questions = asyncio.Semaphore(
+            MAX_QUESTIONS
+        )  # a flood of senders must not hold up deliveries
 
     async def mx(self, domain: str) -> DnsAnswer[Mx]:
         """The MX records of a domain (A-labels), by preference; the null MX has an empty host."""
@@ -140,6 +144,22 @@ class Resolver:
         except TimeoutError:
             return Undetermined(f"no answer within {self._ptr_seconds:g} s")
         return answer
+
+    async def entries(self, name: str) -> DnsAnswer[IPAddress]:
+        """The A records of an entry of a DNS list (RFC 5782). Not cached, since what is made of them is.
+
+        Several servers are tried within two seconds; the caller bounds the whole, and a cancelled look-up ends.
+        """
+        try:
+            question = dns.name.from_text(name)
+        except (dns.exception.DNSException, UnicodeError):
+            return DnsAnswer(DnsStatus.NXDOMAIN, ttl=MAX_NEGATIVE_TTL, detail="not a name that DNS can hold")
+        try:
+            async with self._list_questions:
+                response = await self._client.ask(question, dns.rdatatype.A, try_seconds=LIST_TRIES)
+            return _read(response, _address_of)
+        except NoAnswer as failure:
+            return _temporary(str(failure))
 
     @property
     def verdicts(self) -> tuple[Validation, ...]:

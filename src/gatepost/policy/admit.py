@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gatepost.config.clients import ClientIdentity, parse_client_name
@@ -22,12 +22,21 @@ from gatepost.config.values import limit_number, limit_value, parse_host_name
 from gatepost.core.address import Address, IPAddress
 from gatepost.core.reply import Refusal
 from gatepost.core.tls import InboundTls
-from gatepost.policy.hat import CouldNotTell, Hat, HatGroup, HatMatch, NameState, PeerName, plain_address
+from gatepost.policy.hat import (
+    CouldNotTell,
+    Hat,
+    HatGroup,
+    HatMatch,
+    NameState,
+    NoScore,
+    PeerName,
+    Score,
+    plain_address,
+)
 from gatepost.policy.mailboxes import MailboxTable
 from gatepost.policy.rat import Rat
 from gatepost.policy.tls_in import ClientRule, InboundTlsRule, KnownClient
 
-NO_SCORE = "not enabled"  # the log's `SBRS not enabled`
 IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
 
 TOO_MANY_RECIPIENTS = Refusal(452, "4.5.3", "Too many recipients")
@@ -129,7 +138,7 @@ class Admission:
     banner: str = ""
     policy: EffectivePolicy | None = None
     refusal: Refusal | None = None
-    score: str = NO_SCORE
+    score: Score = NoScore.NOT_ENABLED
     noted: tuple[str, ...] = ()
 
 
@@ -260,11 +269,18 @@ def needs_name(rules: ListenerRules, address: IPAddress) -> bool:
     return rules.reverse and rules.hat.needs_name(address)
 
 
-def admit(rules: ListenerRules, address: IPAddress, name: PeerName) -> Admission:
+def admit(
+    rules: ListenerRules, address: IPAddress, name: PeerName, score: Score = NoScore.NOT_ENABLED
+) -> Admission:
     """The HAT's decision about a connection. `name` is the confirmed host name, or why there is none."""
+    admission = _admitted(rules, address, name, score)
+    return replace(admission, score=score) if score is not NoScore.NOT_ENABLED else admission
+
+
+def _admitted(rules: ListenerRules, address: IPAddress, name: PeerName, score: Score) -> Admission:
     if name is NameState.UNDETERMINED and not rules.reverse:
         name = NameState.NONE
-    match rules.hat.match(address, name):
+    match rules.hat.match(address, name, score):
         case HatMatch(group=group, text=text, notes=notes):
             return _admission(rules, rules.policies[group], rules.groups[group], text, address, notes)
         case CouldNotTell(group=group, text=text):

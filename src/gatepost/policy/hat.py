@@ -2,8 +2,8 @@
 
 Entries are read top to bottom and the first match wins, whatever its kind. Compiled, an entry is its place in that
 order; addresses lie in one dictionary per prefix length, names in one for exact names and one for suffixes, and the
-lowest place found wins. So a look-up costs a few dictionary look-ups, however long the table is. Score entries
-keep their place but never match, since there is no score.
+lowest place found wins, and scores in one for each of the 201 scores that there are. So a look-up costs a few dictionary
+look-ups, however long the table is. While scoring is not configured no score entry matches, not even `sbrs[none]`.
 
 A group whose policy says `continue` is noted and the reading goes on. Names match only a confirmed host name. When
 the name could not be looked up, a group that rejects or requires TLS must not be slipped past: if one of its names stands
@@ -13,7 +13,7 @@ before the first other match, the outcome is `CouldNotTell` (451). In any other 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
@@ -32,6 +32,17 @@ class NameState(Enum):
 
 
 PeerName = str | NameState
+
+
+class NoScore(Enum):
+    """Why a peer has no reputation score; the value is what the log prints."""
+
+    NOT_ENABLED = "not enabled"  # nobody is asked
+    NONE = "None"  # no list knows it
+
+
+Score = float | NoScore
+"""A reputation score from -10.0 to 10.0 with one decimal, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +75,23 @@ class CouldNotTell:
 class _Table:
     """Entries by kind; each leads to its place in the table's order."""
 
-    __slots__ = ("_first_name", "_first_strict_name", "_names", "_suffixes", "_v4", "_v6", "everybody")
+    __slots__ = (
+        "_first_name",
+        "_first_strict_name",
+        "_names",
+        "_scores",
+        "_suffixes",
+        "_v4",
+        "_v6",
+        "everybody",
+    )
 
     def __init__(self) -> None:
         self._v4: dict[int, dict[int, int]] = {}
         self._v6: dict[int, dict[int, int]] = {}
         self._names: dict[str, int] = {}
         self._suffixes: dict[str, int] = {}
+        self._scores: dict[int | None, int] = {}  # tenths, or None for a peer without a score
         self._first_name = _NOWHERE
         self._first_strict_name = _NOWHERE
         self.everybody = _NOWHERE
@@ -89,8 +110,9 @@ class _Table:
                     self._first_strict_name = min(self._first_strict_name, place)
             case AllSenders():
                 self.everybody = min(self.everybody, place)
-            case ScoreSender():
-                pass
+            case ScoreSender(low=low, high=high):
+                for tenths in _tenths(low, high):
+                    self._scores.setdefault(tenths, place)
 
     def by_address(self, address: IPAddress) -> int:
         """The first place that matches whatever the name is."""
@@ -112,6 +134,12 @@ class _Table:
                 best = min(best, self._suffixes.get(name[dot + 1 :], _NOWHERE))
                 dot = name.find(".", dot + 1)
         return best
+
+    def by_score(self, score: Score) -> int:
+        """The first place that matches a score; no place while scoring is not configured."""
+        if score is NoScore.NOT_ENABLED or not self._scores:
+            return _NOWHERE
+        return self._scores.get(None if isinstance(score, NoScore) else round(score * 10), _NOWHERE)
 
     def names_before(self, place: int) -> bool:
         return self._first_name < place
@@ -148,10 +176,12 @@ class Hat:
         address = plain_address(address)
         return self._deciding.names_before(self._deciding.by_address(address))
 
-    def match(self, address: IPAddress, name: PeerName) -> HatMatch | CouldNotTell | None:
+    def match(
+        self, address: IPAddress, name: PeerName, score: Score = NoScore.NOT_ENABLED
+    ) -> HatMatch | CouldNotTell | None:
         """The first match; None when no entry matches (there is no entry for everybody)."""
         address = plain_address(address)
-        place = self._deciding.by_address(address)
+        place = min(self._deciding.by_address(address), self._deciding.by_score(score))
         if name is NameState.UNDETERMINED:
             doubtful = self._deciding.strict_name_before(place)
             if doubtful != _NOWHERE:
@@ -160,19 +190,26 @@ class Hat:
             place = min(place, self._deciding.by_name(comparable_name(name)))
         if place == _NOWHERE:
             return None
-        notes = self._notes(address, name, place) if self._noting else ()
+        notes = self._notes(address, name, score, place) if self._noting else ()
         return HatMatch(self._group_of[place], self._texts[place], notes)
 
-    def _notes(self, address: IPAddress, name: PeerName, limit: int) -> tuple[str, ...]:
+    def _notes(self, address: IPAddress, name: PeerName, score: Score, limit: int) -> tuple[str, ...]:
         """Names of the continuing groups that match before the deciding place."""
         noted = []
         for number, table in self._noting:
-            place = table.by_address(address)
+            place = min(table.by_address(address), table.by_score(score))
             if isinstance(name, str):
                 place = min(place, table.by_name(comparable_name(name)))
             if place < limit:
                 noted.append(self._groups[number])
         return tuple(noted)
+
+
+def _tenths(low: float | None, high: float | None) -> Iterable[int | None]:
+    """The scores of an entry, in tenths, as its text is printed; None for `sbrs[none]`."""
+    if low is None or high is None:
+        return (None,)
+    return range(round(low * 10), round(high * 10) + 1)
 
 
 def plain_address(address: IPAddress) -> IPAddress:

@@ -36,13 +36,15 @@ from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
 from gatepost.net.tls import ServerContext
 from gatepost.policy.admit import Action, Admission, ListenerRules, still_holds
+from gatepost.policy.hat import NoScore
+from gatepost.policy.reputation import NOT_ENABLED
 from gatepost.policy.tls_in import ClientOutcome
 from gatepost.relay.arrival import (
     NOT_ASKED,
     Places,
     admission_of,
     admitted_event,
-    look_up,
+    learn,
     name_of,
     opened_event,
 )
@@ -171,17 +173,18 @@ class Session:
 
     async def _admitted(self) -> bool:
         """HAT, connection limits, implicit TLS, greeting. False when the connection is over."""
-        if self.rules.reverse:
-            self.host = await look_up(self.services, self.rules, self.stream.peer.host)
-        admission = admission_of(self.services, self.rules, self.stream.peer.host, name_of(self.host))
+        peer, standing = self.stream.peer.host, NOT_ENABLED
+        if self.rules.reverse or self.runtime.scores.asked:
+            self.host, standing = await learn(self.services, self.runtime.scores, self.rules, peer)
+        admission = admission_of(self.services, self.rules, peer, name_of(self.host), standing.score)
         self.admission = admission
         if admission.action is Action.TCPREFUSE:
-            self._emit(admitted_event(self._now(), 0, admission))
+            self._emit(admitted_event(self._now(), 0, admission, standing))
             self.stream.abort()
             return False
         self.icid = self.services.ids.icid.take()
         self._emit(opened_event(self._now(), self.icid, self.rules, self.stream, self.host))
-        self._emit(admitted_event(self._now(), self.icid, admission))
+        self._emit(admitted_event(self._now(), self.icid, admission, standing))
         refusal = self._places.take(self.rules, admission)
         if refusal is not None:
             self._emit(ReceivingFailed(self._now(), self.icid, "Connection limit exceeded"))
@@ -358,8 +361,9 @@ class Session:
         if rules is None or (rules.address, rules.port) != (self.rules.address, self.rules.port):
             return False
         before = self.admission
-        admission = admission_of(self.services, rules, self.stream.peer.host, name_of(self.host))
         assert before is not None
+        score = before.score if runtime.scores.asked else NoScore.NOT_ENABLED
+        admission = admission_of(self.services, rules, self.stream.peer.host, name_of(self.host), score)
         if not still_holds(before, admission):
             return False
         self.runtime, self.rules, self.admission = runtime, rules, admission

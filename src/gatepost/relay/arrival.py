@@ -1,4 +1,4 @@
-"""Before a session may speak: the name of its peer, and its places under the connection limits.
+"""Before a session may speak: the name and the score of its peer, and its places under the connection limits.
 
 Reverse look-ups take at most 2 s, are cached and shared (reference/mail-log). Places are counted over all workers,
 for the listener as a whole and for the peer's address (an IPv6 peer's /64).
@@ -6,6 +6,7 @@ for the listener as a whole and for the peer's address (an IPv6 peer's /64).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 from gatepost.core.events import ConnectionAdmitted, ConnectionOpened
@@ -13,7 +14,8 @@ from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
 from gatepost.net.stream import Stream
 from gatepost.policy.admit import Admission, ListenerRules, admit
-from gatepost.policy.hat import NameState, PeerName
+from gatepost.policy.hat import NameState, PeerName, Score
+from gatepost.policy.reputation import NOT_ENABLED, ScoreRules, Standing, score_text, standing_record
 from gatepost.relay.services import Services
 from gatepost.store.limits import Kind
 
@@ -28,6 +30,17 @@ async def look_up(services: Services, rules: ListenerRules, peer: str) -> PtrAns
     return await services.resolver.ptr_confirmed(ipaddress.ip_address(peer)) if rules.reverse else NOT_ASKED
 
 
+async def learn(
+    services: Services, scores: ScoreRules, rules: ListenerRules, peer: str
+) -> tuple[PtrAnswer, Standing]:
+    """Name and score of the peer, looked up side by side where scores are wanted."""
+    if not scores.asked:
+        return await look_up(services, rules, peer), NOT_ENABLED
+    standing = services.scores.begin(services.resolver, scores, ipaddress.ip_address(peer))
+    host = await look_up(services, rules, peer)
+    return host, standing if isinstance(standing, Standing) else await asyncio.shield(standing)
+
+
 def name_of(answer: PtrAnswer) -> PeerName:
     """The answer as the HAT takes it."""
     match answer:
@@ -39,13 +52,15 @@ def name_of(answer: PtrAnswer) -> PeerName:
             return NameState.UNDETERMINED
 
 
-def admission_of(services: Services, rules: ListenerRules, peer: str, name: PeerName) -> Admission:
+def admission_of(
+    services: Services, rules: ListenerRules, peer: str, name: PeerName, score: Score
+) -> Admission:
     """The HAT's decision; the same peer under the same rules is decided once while it is remembered."""
-    key = (id(rules), peer, name)
+    key = (id(rules), peer, name, score)
     known = services.admissions.get(key)
     if known is not None and known[0] is rules:
         return known[1]
-    admission = admit(rules, ipaddress.ip_address(peer), name)
+    admission = admit(rules, ipaddress.ip_address(peer), name, score)
     services.admissions.put(key, (rules, admission))
     return admission
 
@@ -65,11 +80,20 @@ def opened_event(
     return ConnectionOpened(at, icid, rules.interface, local, peer, shown, verified, rules.name)
 
 
-def admitted_event(at: float, icid: int, admission: Admission) -> ConnectionAdmitted:
-    """The line of the HAT's decision."""
+def admitted_event(
+    at: float, icid: int, admission: Admission, standing: Standing = NOT_ENABLED
+) -> ConnectionAdmitted:
+    """The line of the HAT's decision, for the JSON log with what each list said."""
     policy = admission.policy.name if admission.policy is not None else ""
     return ConnectionAdmitted(
-        at, icid, admission.action.value, admission.group, admission.match, admission.score, policy
+        at,
+        icid,
+        admission.action.value,
+        admission.group,
+        admission.match,
+        score_text(admission.score),
+        policy,
+        standing_record(standing) if standing.answers else None,
     )
 
 

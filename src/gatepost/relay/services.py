@@ -29,8 +29,10 @@ from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Judge
 from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import Admission, ListenerRules, Rules
+from gatepost.policy.reputation import NO_SCORES, ScoreRules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
+from gatepost.relay.reputation import SenderScores
 from gatepost.relay.sts import StsPolicies
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import Spool
@@ -67,6 +69,7 @@ class Runtime:
     own_names: frozenset[str]
     own_addresses: frozenset[IPAddress]
     asking_contexts: Mapping[str, ServerContext] = field(default_factory=dict)
+    scores: ScoreRules = NO_SCORES
 
     def hello(self, local: str) -> str:
         """The name that we greet a server with from this local address."""
@@ -146,6 +149,7 @@ class Services:
     admissions: Remembered[tuple[ListenerRules, Admission]] = field(
         default_factory=lambda: Remembered(10_000)
     )
+    scores: SenderScores = field(default_factory=SenderScores)
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     def described(self, der: bytes) -> PeerCertificate:

@@ -50,6 +50,7 @@ _MODULES = {
     "ca.crl": "revocation",
     "queue": "queue",
     "explain": "explain",
+    "reputation": "reputation",
     "status": "status",
     "metrics": "metrics",
 }

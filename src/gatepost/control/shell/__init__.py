@@ -29,6 +29,7 @@ def make_app() -> typer.Typer:
         log_commands,
         metrics_command,
         queue_commands,
+        reputation_command,
         status_command,
     )
 
@@ -36,6 +37,7 @@ def make_app() -> typer.Typer:
     app.command("status")(status_command.status)
     app.command("metrics")(metrics_command.metrics)
     app.command("explain")(explain_command.explain)
+    app.command("reputation")(reputation_command.reputation)
     app.add_typer(config_commands.make(), name="config")
     app.add_typer(cert_commands.make(), name="cert")
     app.add_typer(acme_commands.make(), name="acme")
