@@ -57,6 +57,15 @@ def test_the_tour_names_what_there_is() -> None:
     assert missing == []
 
 
+def test_the_table_of_rows_names_every_row_and_tests_that_there_are() -> None:
+    text = (PROJECT / "docs" / "rows.md").read_text()
+    rows = re.findall(r"^\| (R\d+h?) \|", text, re.MULTILINE)
+    assert sorted(rows, key=lambda row: (int(row[1:].rstrip("h")), row)) == rows
+    assert {row.rstrip("h") for row in rows} == {f"R{number}" for number in range(1, 39)}
+    for test in re.findall(r"`(tests/[^`]+)`", text):
+        assert (PROJECT / test).is_file(), f"docs/rows.md names {test}"
+
+
 def test_the_index_of_documents_is_complete() -> None:
     index = (PROJECT / "docs" / "README.md").read_text("utf-8")
     there = {path.name for path in (PROJECT / "docs").glob("*.md")} - {"README.md"}
