@@ -218,7 +218,7 @@ def test_incoming_connections_tell_what_a_record_wants(tmp_path: Path) -> None:
             (refused,) = it.log.of(ReceivingFailed)
             (secured,) = it.log.of(InboundTlsEstablished)
             (closed,) = it.log.of(ConnectionClosed)
-            assert (opened.listener, admitted.policy) == ("In", "ACCEPTED")
+            assert (opened.listener, admitted.policy, admitted.tls) == ("In", "ACCEPTED", "preferred")
             assert refused.sender == "a@bank.example"
             assert (secured.hello, closed.hello) == ("first.example", "second.example")
 

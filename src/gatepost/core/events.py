@@ -45,6 +45,7 @@ class ConnectionAdmitted(Event):
     score: str  # `not enabled`, `None`, or one decimal
     policy: str = ""  # empty where nothing may be done
     lists: list[Any] | None = None
+    tls: str = ""  # the policy's level: off, preferred or required
 
 
 @dataclass(slots=True)

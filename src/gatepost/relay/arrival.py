@@ -84,7 +84,7 @@ def admitted_event(
     at: float, icid: int, admission: Admission, standing: Standing = NOT_ENABLED
 ) -> ConnectionAdmitted:
     """The line of the HAT's decision, for the JSON log with what each list said."""
-    policy = admission.policy.name if admission.policy is not None else ""
+    policy = admission.policy
     return ConnectionAdmitted(
         at,
         icid,
@@ -92,8 +92,9 @@ def admitted_event(
         admission.group,
         admission.match,
         score_text(admission.score),
-        policy,
+        policy.name if policy is not None else "",
         standing_record(standing) if standing.answers else None,
+        policy.tls.value if policy is not None else "",
     )
 
 
