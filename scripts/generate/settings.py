@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import acme, alerts, authorities, inbound, model, outbound, reputation, tlsa
+from gatepost.config import acme, alerts, authorities, inbound, model, outbound, records, reputation, tlsa
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -32,6 +32,7 @@ KINDS = {
     "Ciphers": "cipher list",
     "Count": "number",
     "Day": "date",
+    "Days": "number of days, 0 to 366",
     "DirectoryText": "https URL",
     "DnsServerText": "server",
     "DomainText": "domain",
@@ -49,6 +50,7 @@ KINDS = {
     "Name": "name",
     "Port": "1 to 65535",
     "ProgramText": "path",
+    "Rows": "number from 1000 on",
     "ReplyText": "ASCII text",
     "RouteDomainText": "domain or `ALL`",
     "RouteHostText": "host",
@@ -105,7 +107,7 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound, acme, alerts, authorities, reputation, tlsa):
+    for module in (model, inbound, outbound, acme, alerts, authorities, records, reputation, tlsa):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

@@ -11,6 +11,7 @@ from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
 from gatepost.app.name_server_job import NameServerJob
 from gatepost.app.proof_job import ProofJob
+from gatepost.app.records_job import RecordsJob
 from gatepost.app.renewal_job import RenewalJob
 from gatepost.app.reputation_job import ReputationJob
 from gatepost.app.required_tls_job import RequiredTlsJob
@@ -52,6 +53,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
             tools.gateway.emit,
             tools.clock,
         ),
+        RecordsJob(tools.home, tools.store, tools.gateway.emit, tools.clock),
         NameServerJob(tools.store, tools.alerts, tools.clock),
         ReputationJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),

@@ -31,6 +31,7 @@ from gatepost.config.outbound import (
     DestinationControls,
     SmtpRoute,
 )
+from gatepost.config.records import Records
 from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
 from gatepost.config.tlsa import Tlsa
@@ -170,6 +171,7 @@ class Document(Section):
         default=FileAnalysis(), description="The service that analyses files."
     )
     alerts: Alerts = Field(default=Alerts(), description="Mail to administrators.")
+    records: Records = Field(default=Records(), description="Records of deliveries and sessions.")
     log_subscriptions: tuple[LogSubscription, ...] = Field(
         default=(LogSubscription(name="mail_logs"),), description="Logs that are written."
     )

@@ -2,6 +2,7 @@
 
     home/                0750
       config.db          configuration, certificates (keys sealed), users
+      records.db         what became of deliveries and sessions, for some days
       ids, serial        high-water marks of the identifiers; the installation's serial number
       lock               held by the running gateway or by an offline command
       logs/              mail_logs, events.jsonl
@@ -125,6 +126,11 @@ class Home:
     @property
     def config_db(self) -> Path:
         return self.root / "config.db"
+
+    @property
+    def records_db(self) -> Path:
+        """What became of deliveries and sessions; may be removed while the gateway is stopped."""
+        return self.root / "records.db"
 
     @property
     def secrets(self) -> Path:

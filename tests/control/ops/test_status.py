@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.control.kit import CONTRACT_LIKE, Bench, message
 
 from gatepost.store.name_servers import NameServerState, put_name_servers
+from gatepost.store.records import Batch, DeliveryRow, RecordStore
 
 
 def test_it_adds_up_what_the_workers_say(bench: Bench) -> None:
@@ -80,3 +81,22 @@ def test_it_has_each_name_server_where_dane_is_asked_for(bench: Bench) -> None:
     assert (one["server"], one["believed"], one["reason"]) == ("127.0.0.1:53", True, "")
     assert (two["believed"], two["reason"]) == (False, "is not on this machine")
     assert two["since"] < two["tried"]
+
+
+def test_how_far_the_records_reach(bench: Bench) -> None:
+    assert bench.call("status")["records"]["from"] == ""
+    store = RecordStore.open(bench.home.records_db)
+    row = DeliveryRow(1_800_000_000.0, 1, "a.example", 2, "b.example", "delivered", 1)
+    store.write(Batch(deliveries=(row,)), b"", 1_800_000_000.0)
+    store.close()
+    found = bench.call("status")["records"]
+    assert found == {
+        "deliveries": 1,
+        "connections": 0,
+        "sessions": 0,
+        "from": "2027-01-15T08:00:00Z",
+        "to": "2027-01-15T08:00:00Z",
+        "problem": "",
+    }
+    bench.home.records_db.write_bytes(b"damaged" * 1000)
+    assert "cannot be read" in bench.call("status")["records"]["problem"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from typing import Any
 
 from gatepost import __version__
@@ -16,6 +17,7 @@ from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.store.config_store import ConfigStore, Version
 from gatepost.store.name_servers import name_servers
+from gatepost.store.records import NewerForm, RecordsFailed, RecordStore
 
 _QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")
 
@@ -44,6 +46,7 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         "certificates": await asyncio.to_thread(_certificates, context, version),
         "proof": proof_status(context.store),
         "name_servers": _name_servers(context.store),
+        "records": await asyncio.to_thread(_records, context),
         "listeners": _listeners(processes["listeners"], version.content.document),
         "queue": {key: _sum(told.values(), key) for key in _QUEUE},
         "counters": _counters(told.values()),
@@ -71,6 +74,27 @@ def _name_servers(store: ConfigStore) -> list[dict[str, Any]]:
         }
         for one in name_servers(store)
     ]
+
+
+def _records(context: Context) -> dict[str, Any]:
+    """How far the records of deliveries and sessions reach; `problem` where they cannot be read."""
+    found = {"deliveries": 0, "connections": 0, "sessions": 0, "from": "", "to": "", "problem": ""}
+    try:
+        store = RecordStore.open_if_there(context.home.records_db)
+        if store is None:
+            return found
+        with closing(store):
+            reach = store.reach()
+    except (RecordsFailed, NewerForm) as error:
+        return {**found, "problem": f"records.db cannot be read: {error}"}
+    return {
+        "deliveries": reach.deliveries,
+        "connections": reach.connections,
+        "sessions": reach.sessions,
+        "from": iso_time(reach.first) if reach.first else "",
+        "to": iso_time(reach.last) if reach.last else "",
+        "problem": "",
+    }
 
 
 def _process(row: Mapping[str, Any]) -> dict[str, Any]:

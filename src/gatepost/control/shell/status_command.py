@@ -44,6 +44,7 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
             ),
             ("Certificates", _certificates(found["certificates"])),
             ("On the wire", proof_line(found["proof"])),
+            ("Records", _records(found["records"])),
             *(("Name server", _name_server(one)) for one in found["name_servers"]),
         )
     )
@@ -69,6 +70,17 @@ def _certificates(found: dict[str, Any]) -> str:
     parts += [f"{found[state]:,} {words}" for state, words in _STATES if found[state]]
     until = "ended" if first["status"] == "expired" else "ends"
     return f"{', '.join(parts)}; {first['what']} {first['name']} {until} first, {day(first['not_after'])}"
+
+
+def _records(found: dict[str, Any]) -> str:
+    """`12 deliveries and 3 sessions since 2027-04-01 12:00`."""
+    if found["problem"] or not found["from"]:
+        return str(found["problem"]) or "none yet"
+    deliveries, sessions = (
+        plural(found["deliveries"], "delivery", "deliveries"),
+        plural(found["sessions"], "session"),
+    )
+    return f"{deliveries} and {sessions} since {local(found['from'])}"
 
 
 def _name_server(one: dict[str, Any]) -> str:
