@@ -84,6 +84,7 @@ def test_it_has_each_name_server_where_dane_is_asked_for(bench: Bench) -> None:
 
 
 def test_how_far_the_records_reach(bench: Bench) -> None:
+    bench.start()
     assert bench.call("status")["records"]["from"] == ""
     store = RecordStore.open(bench.home.records_db)
     row = DeliveryRow(1_800_000_000.0, 1, "a.example", 2, "b.example", "delivered", 1)
