@@ -41,7 +41,7 @@ def opened(icid: int = 5) -> list[ev.Event]:
         ev.ConnectionOpened(
             AT, icid, "Data 1", "192.0.2.1", "192.0.2.9", "mail.example.net", "yes", "Incoming"
         ),
-        ev.ConnectionAdmitted(AT, icid, "ACCEPT", "ALL", "ALL", "not enabled", "ACCEPTED", "preferred"),
+        ev.ConnectionAdmitted(AT, icid, "ACCEPT", "ALL", "ALL", "not enabled", "ACCEPTED", tls="preferred"),
     ]
 
 
