@@ -126,7 +126,7 @@ def _asking_contexts(
         )
         for listener in document.listeners
         if listener.certificate in identities
-        and any(policy.tls_rule.client is not None for policy in rules.listeners[listener.name].policies)
+        and any(policy.tls_rule.asks_certificate for policy in rules.listeners[listener.name].policies)
     }
 
 

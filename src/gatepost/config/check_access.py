@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gatepost.config.faults import Loc
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.inbound import (
+    TLS_KEYS,
     Listener,
     ListenerType,
     MailFlowPolicy,
@@ -57,6 +58,11 @@ def _policy(
             "asks for TLS that the policy does not offer",
             "set tls to preferred",
             about=(where, (*loc, "tls")),
+        )
+    if policy.tls_monitor and all(getattr(policy, key) is None for key in TLS_KEYS):
+        text = "has nothing to evaluate: nothing is said of TLS here"
+        yield Finding(
+            (*loc, "tls_monitor"), text, "set what is to be tried, such as tls: required", warning=True
         )
 
 

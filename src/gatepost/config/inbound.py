@@ -112,6 +112,16 @@ class RecipientRule(Section):
     response: ReplyText | None = Field(default=None, description="Text of the answer to a refused recipient.")
 
 
+TLS_KEYS = (
+    "tls",
+    "verify_client_certificate",
+    "client_identities",
+    "accept_server_only_certificates",
+    "tls_mandatory_for",
+)
+"""What a mail flow policy says of TLS: the keys that `tls_monitor` is about."""
+
+
 class PolicyParameters(Section):
     """What a mail flow policy says; a listener may say any of it again (R21)."""
 
@@ -136,6 +146,11 @@ class PolicyParameters(Section):
     )
     tls_mandatory_for: Name | None = Field(
         default=None, description="Address list of envelope senders whose mail is taken over TLS only."
+    )
+    tls_monitor: Flag | None = Field(
+        default=None,
+        description="Evaluate, log and count what is said of TLS here without enforcing it. In a policy: preferred holds; in a "
+        "listener's entry: the policy holds.",
     )
     max_messages_per_connection: Limit | None = Field(
         default=None, description="Messages of one connection; default 1000."

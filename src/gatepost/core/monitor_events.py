@@ -24,3 +24,17 @@ class DestinationMonitored(Event):
     would: str
     reason: str
     passed: bool
+
+
+@dataclass(slots=True)
+class PolicyMonitored(Event):
+    """What the TLS part of a mail flow policy in monitor mode would have said to a MAIL that was taken.
+
+    `would` is pass or refuse. Told once a session and reason; one that would pass leaves no line in the mail log.
+    """
+
+    icid: int
+    policy: str
+    would: str
+    reason: str
+    sender: str

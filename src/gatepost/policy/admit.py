@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gatepost.config.clients import ClientIdentity, parse_client_name
 from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
 from gatepost.config.model import Document
 from gatepost.config.senders import AllSenders, parse_sender
@@ -33,9 +32,9 @@ from gatepost.policy.hat import (
     Score,
     plain_address,
 )
-from gatepost.policy.mailboxes import MailboxTable
 from gatepost.policy.rat import Rat
-from gatepost.policy.tls_in import ClientRule, InboundTlsRule, KnownClient
+from gatepost.policy.tls_in import InboundTlsRule
+from gatepost.policy.tls_in_rules import compile_tls_rule
 
 IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
 
@@ -230,35 +229,11 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
     return EffectivePolicy(
         name=merged.name,
         action=merged.action or action,
-        tls_rule=_tls_rule(document, merged),
+        tls_rule=compile_tls_rule(document, layers),
         max_recipients_per_hour=limit_value(merged.max_recipients_per_hour or "unlimited"),
         banner=merged.banner or "",
         **sizes,
     )
-
-
-def _tls_rule(document: Document, policy: PolicyParameters) -> InboundTlsRule:
-    level = policy.tls or InboundTls.OFF
-    client = _client_rule(policy) if policy.verify_client_certificate else None
-    if policy.tls_mandatory_for is None:
-        return InboundTlsRule(level, client=client)
-    addresses = document.address_list(policy.tls_mandatory_for)
-    if addresses is None:
-        raise KeyError(policy.tls_mandatory_for)
-    return InboundTlsRule(level, MailboxTable.of_texts(addresses.addresses), addresses.name, client)
-
-
-def _client_rule(policy: PolicyParameters) -> ClientRule:
-    identities = tuple(_known_client(identity) for identity in policy.client_identities or ())
-    return ClientRule(identities, bool(policy.accept_server_only_certificates))
-
-
-def _known_client(identity: ClientIdentity) -> KnownClient:
-    authority = identity.authority or ""
-    if identity.name is None:
-        return KnownClient(authority, key=identity.spki or "")
-    name, is_address = parse_client_name(identity.name)
-    return KnownClient.named(name, is_address=is_address, authority=authority)
 
 
 # --- the gates ------------------------------------------------------------------------------------
@@ -355,7 +330,7 @@ def still_holds(before: Admission, now: Admission) -> bool:
     return (
         before.action is now.action
         and before.policy.tls is now.policy.tls
-        and (before.policy.tls_rule.client is None) == (now.policy.tls_rule.client is None)
+        and before.policy.tls_rule.asks_certificate == now.policy.tls_rule.asks_certificate
     )
 
 

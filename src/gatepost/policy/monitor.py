@@ -5,15 +5,22 @@ A destination entry with `monitor: true` is evaluated beside the rule that holds
 enforced rule cannot be told: where that is `none`, no STARTTLS is sent for the sake of a monitored one (R23), and where a message came to
 a connection whose certificate nobody judged, nobody judges it afterwards.
 
+The TLS rule of a mail flow policy is evaluated at each MAIL that is taken (`InboundTlsRule.monitored`).
+
 One session has one SNI, that of the enforced rule. Where the monitored rule would have sent another name, a refusal says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gatepost.core.address import Address
 from gatepost.core.tls import TlsOutcome, TlsStage
+from gatepost.policy.tls_in import ClientFacts, InboundTlsRule, judge_client
+
+NO_TLS = "TLS was required but remote host did not initiate it"
 
 
 class Would(StrEnum):
@@ -58,6 +65,20 @@ def monitoring(outcome: TlsOutcome) -> Monitoring | None:
     elif seen.plan.sts_enforced:
         wanted += " with MTA-STS"
     return Monitoring(seen.plan.domain, seen.plan.rule, wanted, would, reason)
+
+
+def policy_refusal(rule: InboundTlsRule, sender: Address, facts: Callable[[], ClientFacts] | None) -> str:
+    """Why the TLS rule of a mail flow policy would refuse MAIL from this sender; empty where it would not.
+
+    `facts` is None without TLS, else gives what the client showed; it is asked only where the rule wants to know.
+    """
+    tls = facts is not None
+    if rule.gate(tls_active=tls) is not None:
+        return NO_TLS
+    refusal = rule.sender_gate(sender, tls_active=tls)
+    if refusal is None and facts is not None and rule.client is not None:
+        refusal = judge_client(rule.level, rule.client, facts()).refusal
+    return refusal.cause or refusal.text if refusal is not None else ""
 
 
 def _would(seen: TlsOutcome) -> Would:

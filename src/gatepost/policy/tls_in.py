@@ -61,13 +61,20 @@ class ClientRule:
 class InboundTlsRule:
     """What a policy says of TLS on a listener.
 
-    `senders` is the table of `tls_mandatory_for`. Where `client` is None no certificate is asked for.
+    `senders` is the table of `tls_mandatory_for`. Where `client` is None no certificate is looked at. `monitored` is what the policy would
+    say without its monitor mode: it is evaluated beside this rule, and not enforced.
     """
 
     level: InboundTls
     senders: MailboxTable | None = None
     senders_name: str = ""
     client: ClientRule | None = None
+    monitored: InboundTlsRule | None = None
+
+    @property
+    def asks_certificate(self) -> bool:
+        """The client is asked for a certificate, if only to see what would be said of it."""
+        return self.client is not None or (self.monitored is not None and self.monitored.client is not None)
 
     def offers_starttls(self, *, tls_active: bool) -> bool:
         """STARTTLS stands in the answer to EHLO: never inside TLS (RFC 3207 §4.2)."""

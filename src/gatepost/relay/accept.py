@@ -330,7 +330,7 @@ class Session:
     def _context(self) -> ServerContext:
         """The one that asks for a certificate where the policy wants to see one."""
         policy = self.admission.policy if self.admission is not None else None
-        asks = policy is not None and policy.tls_rule.client is not None
+        asks = policy is not None and policy.tls_rule.asks_certificate
         return (self.runtime.asking_contexts if asks else self.runtime.server_contexts)[self.rules.name]
 
     def client_refusal(self) -> Refusal | None:

@@ -31,6 +31,7 @@ from gatepost.policy.admit import (
     check_recipient,
     check_sender,
 )
+from gatepost.relay.monitoring import watch_mail
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
 from gatepost.wire.received import HeaderFacts, received_header, scan_header
@@ -136,6 +137,10 @@ class Reception:
         if refusal is not None:
             self._refused(refusal, event.sender.text)
             return
+        if admission.policy.tls_rule.monitored is not None:
+            watch_mail(
+                services, session.runtime, session.icid, admission.policy, event.sender, session.stream.tls
+            )
         self._messages += 1
         self._mail = event
         self._mid = services.ids.mid.take()

@@ -101,6 +101,8 @@ class Counters:
     monitor_out_pass: int = 0
     monitor_out_refuse: int = 0
     monitor_out_untold: int = 0
+    monitor_in_pass: int = 0
+    monitor_in_refuse: int = 0
 
 
 class Remembered(Generic[T]):
@@ -150,6 +152,7 @@ class Services:
         default_factory=lambda: Remembered(10_000)
     )
     scores: SenderScores = field(default_factory=SenderScores)
+    monitored: Remembered[bool] = field(default_factory=lambda: Remembered(10_000))
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     def described(self, der: bytes) -> PeerCertificate:

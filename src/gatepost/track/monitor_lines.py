@@ -20,4 +20,13 @@ def _destination(e: ev.DestinationMonitored) -> Row:
     return f"DCID {e.dcid} monitor: {safe(e.domain)} ({e.rule}, {e.asks}) {what}: {safe(e.reason)}"
 
 
-MONITOR_ROWS: Mapping[type[Event], Callable[[Any], Row]] = {ev.DestinationMonitored: _destination}
+def _policy(e: ev.PolicyMonitored) -> Row:
+    if e.would != "refuse":
+        return ()
+    return f"ICID {e.icid} monitor: {safe(e.policy)} would refuse: {safe(e.reason)}"
+
+
+MONITOR_ROWS: Mapping[type[Event], Callable[[Any], Row]] = {
+    ev.DestinationMonitored: _destination,
+    ev.PolicyMonitored: _policy,
+}

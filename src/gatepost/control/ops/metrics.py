@@ -47,6 +47,7 @@ _COUNTED = {
 }
 _MONITORED = {
     "monitor_out": "Delivery connections that a destination entry in monitor mode was put to, by what it would have done.",
+    "monitor_in": "Sessions that a mail flow policy in monitor mode was put to, by what it would have said; once for each reason.",
 }
 _WOULD = ("pass", "refuse", "untold")
 _GAUGES = {
