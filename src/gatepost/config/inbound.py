@@ -244,6 +244,10 @@ class Listener(Section):
     policies: Annotated[tuple[PolicyOverride, ...], BeforeValidator(_named_list)] = Field(
         default=(), description="What this listener changes in mail flow policies: a map by name, or a list."
     )
+    delay_rejection: Flag = Field(
+        default=False,
+        description="Greet senders that the HAT rejects and refuse each recipient, so that the log shows whom they wanted.",
+    )
     max_connections: Limit = Field(default=10_000, description="Connections of the whole listener at a time.")
     timeouts: ListenerTimeouts = Field(default=ListenerTimeouts(), description="How long the listener waits.")
     banner: ReplyText = Field(default="ESMTP", description="Text of the greeting behind the host name.")

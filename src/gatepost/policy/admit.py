@@ -36,6 +36,7 @@ from gatepost.policy.rat import Rat
 from gatepost.policy.tls_in import InboundTlsRule
 from gatepost.policy.tls_in_rules import compile_tls_rule
 
+NO_ACCESS = "Access to this mail system is refused"
 IMPLICIT_GROUP = "ALL"  # the group of senders that no row of the HAT names
 
 TOO_MANY_RECIPIENTS = Refusal(452, "4.5.3", "Too many recipients")
@@ -113,6 +114,7 @@ class ListenerRules:
     policies: tuple[EffectivePolicy, ...]
     rat: Rat
     reverse: bool
+    delay_rejection: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What a connection may do. `policy` is None and `refusal` the greeting when it may do nothing.
+
+    With both it is let talk, and `refusal` is what each of its recipients is answered (delayed rejection).
 
     `network` is what limits of an address are counted by: the IPv4 address, or the /64 of an IPv6 address. `banner` is
     the text behind the host name in the greeting. `noted` are groups that matched and let the reading go on.
@@ -179,6 +183,7 @@ def compile_listener(document: Document, listener: Listener) -> ListenerRules:
         policies=chosen,
         rat=Rat(listener.recipient_access),
         reverse=document.dns.reverse,
+        delay_rejection=listener.delay_rejection,
     )
 
 
@@ -300,15 +305,18 @@ def _admission(
             return Admission(Action.TCPREFUSE, group, text, network, noted=notes)
         case PolicyAction.REJECT | PolicyAction.CONTINUE:
             # `continue` has no row of its own to decide by; the check refuses it as a last word.
+            if rules.delay_rejection:
+                refused = Refusal(554, "5.7.1", policy.banner or NO_ACCESS)
+                return Admission(
+                    Action.REJECT, group, text, network, rules.banner, policy, refused, noted=notes
+                )
             refusal = _rejection(rules, policy.banner)
             return Admission(Action.REJECT, group, text, network, refusal=refusal, noted=notes)
 
 
 def _rejection(rules: ListenerRules, banner: str) -> Refusal:
     """The greeting of a rejected connection (RFC 5321 §3.1); greetings carry no enhanced code (RFC 2034 §4)."""
-    return Refusal(
-        554, "", f"{rules.hostname} {banner or 'Access to this mail system is refused'}", close=True
-    )
+    return Refusal(554, "", f"{rules.hostname} {banner or NO_ACCESS}", close=True)
 
 
 def network_of(address: IPAddress) -> str:
@@ -351,6 +359,8 @@ def check_recipient(
 ) -> Refusal | None:
     """May this recipient be added to a message that has `accepted` recipients? A relaying policy skips the RAT."""
     policy = _policy(admission)
+    if admission.refusal is not None:
+        return admission.refusal
     if admission.action is not Action.RELAY and (refusal := rules.rat.decide(recipient).refusal) is not None:
         return refusal
     return TOO_MANY_RECIPIENTS if accepted >= policy.max_recipients_per_message else None

@@ -28,6 +28,7 @@ from gatepost.core.events import (
     ReceivingFailed,
 )
 from gatepost.core.ids import OutOfIds
+from gatepost.core.rejection_events import DelayedRejectionBegun
 from gatepost.core.reply import Refusal, Reply
 from gatepost.core.tls import InboundTls
 from gatepost.net.dns_answer import PtrAnswer
@@ -49,6 +50,7 @@ from gatepost.relay.arrival import (
     opened_event,
 )
 from gatepost.relay.client_certificates import client_record, verify_client
+from gatepost.relay.delayed import DelayedRejection
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -81,7 +83,7 @@ class Session:
         self.host: PtrAnswer = NOT_ASKED
         self.admission: Admission | None = None
         self.engine: ServerEngine | None = None
-        self.reception: Reception | None = None
+        self.reception: Reception | DelayedRejection | None = None
         self.client: ClientOutcome | None = None  # who the peer is by its certificate, where that is asked
         self.keeping = False  # a message is being put on disk: wait for it before closing
         self._places = Places(services)
@@ -218,8 +220,10 @@ class Session:
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:
-            self._patience = REFUSED_GRACE
-            return admission.refusal.reply()
+            if admission.policy is None:
+                self._patience = REFUSED_GRACE
+                return admission.refusal.reply()
+            self._emit(DelayedRejectionBegun(self._now(), self.icid, self.stream.peer.host))
         return greeting(self.rules.hostname, admission.banner)
 
     # --- the conversation ----------------------------------------------------------------------
@@ -262,7 +266,9 @@ class Session:
                 engine.peer_closed()
 
     def _handlers(self) -> dict[type[ServerEvent], Handler]:
-        self.reception = reception = Reception(self)
+        assert self.admission is not None
+        reception = Reception(self) if self.admission.refusal is None else DelayedRejection(self)
+        self.reception = reception
         return {
             Hello: self._hello,
             StartTls: self._starttls,

@@ -21,6 +21,7 @@ from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
 from gatepost.track.log_text import printable, quoted, safe
 from gatepost.track.monitor_lines import MONITOR_ROWS
+from gatepost.track.rejection_lines import REJECTION_ROWS
 
 LEVELS: tuple[Level, ...] = ("Critical", "Warning", "Info", "Debug", "Trace")
 
@@ -203,6 +204,7 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     CertificateSeen: lambda e: (),
     **CERTIFICATE_ROWS,
     **MONITOR_ROWS,
+    **REJECTION_ROWS,
 }
 
 
