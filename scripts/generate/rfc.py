@@ -83,6 +83,7 @@ TITLES = {
     8996: "TLS 1.0 and 1.1 deprecated",
     9106: "Argon2",
     9110: "HTTP semantics",
+    9112: "HTTP/1.1",
     9155: "MD5 and SHA-1 deprecated in TLS 1.2",
     9325: "Recommendations for TLS",
     9525: "Service identity in TLS",

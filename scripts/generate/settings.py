@@ -10,7 +10,18 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from gatepost.config import acme, alerts, authorities, inbound, model, outbound, records, reputation, tlsa
+from gatepost.config import (
+    acme,
+    alerts,
+    authorities,
+    inbound,
+    model,
+    outbound,
+    public_web,
+    records,
+    reputation,
+    tlsa,
+)
 from gatepost.config.section import Section
 
 HEAD = """# Settings
@@ -47,6 +58,7 @@ KINDS = {
     "Limit": "number or `unlimited`",
     "MailboxEntryText": "mailbox entry",
     "MailboxText": "e-mail address",
+    "MxPatternText": "host name or `*.`domain",
     "Name": "name",
     "Port": "1 to 65535",
     "ProgramText": "path",
@@ -107,7 +119,18 @@ def _kind(section: type[Section], name: str, field: FieldInfo) -> tuple[str, typ
 
 
 def _named(word: str) -> type[Any]:
-    for module in (model, inbound, outbound, acme, alerts, authorities, records, reputation, tlsa):
+    for module in (
+        model,
+        inbound,
+        outbound,
+        acme,
+        alerts,
+        authorities,
+        public_web,
+        records,
+        reputation,
+        tlsa,
+    ):
         if word in vars(module):
             found: type[Any] = vars(module)[word]
             return found

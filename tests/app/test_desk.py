@@ -216,9 +216,31 @@ async def no_job(name: str) -> None:
     raise AssertionError(name)
 
 
-def activate(store: Callable[[], None]) -> list[str]:
+class Web:
+    """The public port, which builds before anything is asked and shows it behind the switch."""
+
+    def __init__(self, recorder: Recorder, refuses: bool) -> None:
+        self._recorder = recorder
+        self._refuses = refuses
+
+    async def prepare(self, payload: Mapping[str, Any]) -> int:
+        if self._refuses:
+            raise OperatorError("no such key")
+        return int(payload["version"])
+
+    async def take_up(self, shown: int) -> None:
+        self._recorder.asked.append(f"show {shown}")
+
+
+def activate(store: Callable[[], None], *, refuses: bool = False) -> list[str]:
     recorder = Recorder()
-    gateway = RemoteGateway(recorder, lambda _event: None, lambda: None, no_job)  # type: ignore[arg-type]
+    gateway = RemoteGateway(
+        recorder,  # type: ignore[arg-type]
+        lambda _event: None,
+        lambda: None,
+        no_job,
+        Web(recorder, refuses),  # type: ignore[arg-type]
+    )
 
     def go() -> Coroutine[Any, Any, None]:
         return gateway.activate({"version": 2}, store)
@@ -230,7 +252,7 @@ def activate(store: Callable[[], None]) -> list[str]:
 
 def test_a_version_is_stored_between_preparation_and_switch() -> None:
     order: list[str] = []
-    assert activate(lambda: order.append("stored")) == ["prepare", "switch"]
+    assert activate(lambda: order.append("stored")) == ["prepare", "switch", "show 2"]
     assert order == ["stored"]
 
 
@@ -239,3 +261,10 @@ def test_what_cannot_be_stored_is_abandoned() -> None:
         raise OperatorError("the disk is full")
 
     assert activate(fails) == ["prepare", "abandon"]
+
+
+def test_what_the_public_port_cannot_show_is_not_activated() -> None:
+    def never() -> None:
+        raise AssertionError("stored")
+
+    assert activate(never, refuses=True) == []

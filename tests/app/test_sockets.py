@@ -10,9 +10,11 @@ import pytest
 from gatepost.app.sockets import (
     ChallengeKind,
     Endpoint,
+    Service,
     Sockets,
     bind_challenge,
     challenge_endpoints,
+    endpoint_json,
     endpoints,
 )
 from gatepost.core.errors import Exit, OperatorError
@@ -135,3 +137,40 @@ def test_without_automatic_certificates_no_port_is_opened() -> None:
     document = automatic(*free(1), certificates=[])
     with pytest.raises(OperatorError, match="no automatic certificates"):
         bind_challenge(document, ChallengeKind.HTTP)
+
+
+def test_the_public_port_is_bound_beside_the_listeners() -> None:
+    interfaces = [{"name": "Data 1", "address": "192.0.2.1"}]
+    web = Endpoint("public_web", "192.0.2.1", 443, Service.WEB)
+    assert endpoints({"interfaces": interfaces, "public_web": {"interface": "Data 1"}}) == [web]
+    other = {"public_web": {"address": "192.0.2.9", "port": 8443}}
+    assert [one.place for one in endpoints(other)] == [("192.0.2.9", 8443)]
+    with pytest.raises(OperatorError, match=r"public_web\.interface"):
+        endpoints({"public_web": {"interface": "Data 9"}})
+
+
+def test_workers_and_desk_get_their_own_sockets(sockets: Sockets) -> None:
+    mail, other = free(2)
+    web = Endpoint("public_web", *other.place, Service.WEB)
+    sockets.switch(sockets.plan([mail, web]))
+    assert list(sockets.descriptors()) == [mail.label]
+    assert list(sockets.descriptors(service=Service.WEB)) == [web.label]
+    assert web.label != other.label
+    assert endpoint_json([mail, web]) == endpoint_json([mail])
+
+
+def test_a_port_that_goes_from_one_service_to_the_other_is_new_to_that(sockets: Sockets) -> None:
+    mail, other = free(2)
+    web = Endpoint("public_web", *other.place, Service.WEB)
+    sockets.switch(sockets.plan([mail, web]))
+    plan = sockets.plan([mail, other])
+    assert not plan.opened
+    assert list(sockets.descriptors(plan)) == [other.label]
+    assert sockets.descriptors(plan, service=Service.WEB) == {}
+
+
+def test_a_public_port_that_is_taken_says_so(sockets: Sockets) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        web = Endpoint("public_web", *taken.getsockname(), Service.WEB)
+        with pytest.raises(OperatorError, match=r"^public_web cannot use 127\.0\.0\.1 port"):
+            sockets.plan([web])

@@ -68,3 +68,18 @@ def test_what_is_left_out_is_the_demo_certificate() -> None:
         ("Demo", DELIVERY),
     ]
     assert list(uses({})) == [Use("Demo", DELIVERY, "delivery", "")]
+
+
+def test_a_policy_uses_its_certificate_for_the_host_that_serves_it() -> None:
+    document = {
+        "mta_sts_policies": [{"domain": "Example.NET", "certificate": "web"}, {"domain": "not a name"}]
+    }
+    assert list(uses(document))[1:] == [
+        Use(
+            "web",
+            "mta_sts_policies[0].certificate",
+            "MTA-STS policy of Example.NET",
+            "mta-sts.example.net",
+        ),
+        Use("Demo", "mta_sts_policies[1].certificate", "MTA-STS policy of not a name", ""),
+    ]

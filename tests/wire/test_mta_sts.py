@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.wire.mta_sts import MAX_AGE, Mode, StsFault, StsPolicy, read_policy, record_id
+from gatepost.wire.mta_sts import (
+    MAX_AGE,
+    Mode,
+    StsFault,
+    StsPolicy,
+    policy_id,
+    read_policy,
+    record_id,
+    record_text,
+    write_policy,
+)
 
 GOOD = (
     b"version: STSv1\r\nmode: enforce\r\nmx: mx1.example.net\r\nmx: *.mail.example.net\r\nmax_age: 604800\r\n"
@@ -115,3 +125,29 @@ def test_no_octets_raise_anything_else(body: bytes) -> None:
     except StsFault:
         return
     assert policy.max_age <= MAX_AGE
+
+
+def test_a_policy_of_ours_is_what_the_rfc_shows() -> None:
+    policy = StsPolicy(Mode.ENFORCE, 604800, ("mx1.example.net", "*.mail.example.net"))
+    assert write_policy(policy) == GOOD.replace(b"max_age: 604800\r\n", b"") + b"max_age: 604800\r\n"
+    assert write_policy(StsPolicy(Mode.NONE, 86400)) == b"version: STSv1\r\nmode: none\r\nmax_age: 86400\r\n"
+
+
+POLICIES = st.builds(
+    StsPolicy,
+    st.sampled_from([Mode.ENFORCE, Mode.TESTING]),
+    st.integers(0, MAX_AGE),
+    st.lists(st.sampled_from(["mx.a.example", "*.b.example", "c.example"]), min_size=1, unique=True).map(
+        tuple
+    ),
+)
+
+
+@given(POLICIES, POLICIES)
+def test_what_is_written_reads_back_and_its_id_differs_exactly_with_it(
+    one: StsPolicy, other: StsPolicy
+) -> None:
+    assert read_policy(write_policy(one)) == one
+    mine, yours = policy_id(write_policy(one)), policy_id(write_policy(other))
+    assert (mine == yours) == (one == other)
+    assert record_id([record_text(mine)]) == mine

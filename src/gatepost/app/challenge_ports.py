@@ -27,7 +27,9 @@ class ChallengePorts:
 
         Raises OperatorError that names the port and the address that cannot be had.
         """
-        self._inbox.clear()  # of an order that was cut off between question and answer: its port would seem taken
+        for one in ChallengeKind:
+            # Of an order that was cut off between question and answer: its port would seem taken.
+            self._inbox.clear(f"{one} ")
         try:
             labels = await self._channel.request(
                 "challenge-ports", {"kind": ChallengeKind(kind)}, ASK_SECONDS

@@ -214,11 +214,11 @@ class DescriptorInbox:
         self._collect()
         return self._have.pop(label)
 
-    def clear(self) -> None:
-        """Close what came and was not taken."""
+    def clear(self, beginning: str = "") -> None:
+        """Close what came and was not taken, of the labels that begin so."""
         self._collect()
-        while self._have:
-            os.close(self._have.popitem()[1])
+        for label in [label for label in self._have if label.startswith(beginning)]:
+            os.close(self._have.pop(label))
 
     def close(self) -> None:
         self.clear()

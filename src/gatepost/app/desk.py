@@ -34,6 +34,7 @@ from gatepost.app.hardening import (
     raise_file_limit,
 )
 from gatepost.app.jobs import Job, Jobs
+from gatepost.app.public_web import PublicWeb
 from gatepost.control.ports import Caller, Gateway, Operations, WorkerAnswer
 from gatepost.control.protocol import (
     LENGTH,
@@ -101,13 +102,16 @@ class RemoteGateway:
         emit: Emit,
         activated: Callable[[], None],
         look: Callable[[str], Awaitable[None]],
+        web: PublicWeb,
     ) -> None:
         self._channel = channel
         self._emit = emit
         self._activated = activated
         self._look = look
+        self._web = web
 
     async def activate(self, payload: Mapping[str, Any], store: Callable[[], None], /) -> None:
+        shown = await self._web.prepare(payload)
         await self._channel.request("prepare", {"payload": payload})
         try:
             store()
@@ -115,6 +119,7 @@ class RemoteGateway:
             await self._channel.request("abandon", {})
             raise
         await self._channel.request("switch", {})
+        await self._web.take_up(shown)
         self._activated()
 
     async def ask_workers(
@@ -150,6 +155,7 @@ class DeskRole:
         self._store: ConfigStore | None = None
         self._channel = Channel(self._handle, self._bug)
         self._server: ControlServer | None = None
+        self._web: PublicWeb | None = None
         self._done = asyncio.Event()
         self._stopping = False
 
@@ -165,6 +171,7 @@ class DeskRole:
             await self._done.wait()
             self._stopping = True
             gone.cancel()
+        await self._close_web()
         if self._jobs is not None:
             await self._jobs.close()
         if self._server is not None:
@@ -175,6 +182,10 @@ class DeskRole:
         self._inbox.close()
         return 0
 
+    async def _close_web(self) -> None:
+        if self._web is not None:
+            await self._web.close()
+
     async def _until_gone(self) -> None:
         await self._channel.closed.wait()
         if not self._stopping:
@@ -184,6 +195,8 @@ class DeskRole:
         match kind:
             case "start":
                 await self._start(Home(Path(args["home"])), int(args["version"]))
+            case "quiet":
+                await self._close_web()
             case "stop":
                 self._done.set()
             case _:
@@ -194,9 +207,11 @@ class DeskRole:
         drop_child_capabilities(home)
         log = self._log = ProcessLog(home, self._clock)
         store = self._store = ConfigStore.open(home.config_db)
-        gateway = RemoteGateway(self._channel, log.emit, self._activated, self._look)
-        await self._take_up(store, gateway, active)
         keeper = RemoteKeeper(self._channel)
+        web = self._web = PublicWeb(self._channel, self._inbox, keeper, log.emit, self._clock, self._bug)
+        gateway = RemoteGateway(self._channel, log.emit, self._activated, self._look, web)
+        await self._take_up(store, gateway, active)
+        await web.start(store)
         operations = self._build(home, store, keeper, gateway, self._clock)
         self._server = ControlServer(home, operations, self._bug)
         await self._server.open()

@@ -10,6 +10,7 @@ from gatepost.app.endings_job import EndingsJob
 from gatepost.app.expiry_job import ExpiryJob
 from gatepost.app.jobs import Job
 from gatepost.app.name_server_job import NameServerJob
+from gatepost.app.own_sts_job import OwnStsJob
 from gatepost.app.proof_job import ProofJob
 from gatepost.app.records_job import RecordsJob
 from gatepost.app.renewal_job import RenewalJob
@@ -46,6 +47,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         CrlJob(tools.store, tools.gateway, tools.operations, tools.alerts, tools.clock),
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
         DaneJob(tools.store, tools.alerts, tools.clock),
+        OwnStsJob(tools.store, tools.operations, tools.alerts, tools.clock),
         RequiredTlsJob(
             tools.store,
             EventReader(tools.home.logs, tools.home.event_log.name),

@@ -16,7 +16,7 @@ from gatepost.certs.authorities import system_bundle
 from gatepost.config.authorities import StaleRule
 from gatepost.config.inbound import Listener
 from gatepost.config.load import load_plain
-from gatepost.config.model import Document
+from gatepost.config.model import Document, TlsScope
 from gatepost.config.sni import parse_sni_name
 from gatepost.core.address import IPAddress, normalise_domain
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError
@@ -56,7 +56,7 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
     version = int(payload["version"])
     identities = _identities(payload["profiles"])
     outbound = document.destination_controls.global_.certificate
-    parameters = _parameters(document.tls_settings.outbound)
+    parameters = tls_parameters(document.tls_settings.outbound)
     own = [ipaddress.ip_address(item.address) for item in document.interfaces]
     names = {item.address: item.hostname or document.system.hostname for item in document.interfaces}
     rules = compile_rules(document)
@@ -98,7 +98,8 @@ def _identities(profiles: Mapping[str, Any]) -> dict[str, tuple[Identity, ...]]:
     }
 
 
-def _parameters(scope: Any) -> TlsParameters:
+def tls_parameters(scope: TlsScope) -> TlsParameters:
+    """The settings of one use of TLS (`tls_settings`)."""
     groups = "" if scope.groups == "default" else scope.groups
     return TlsParameters(minimum=scope.minimum.value, ciphers=scope.ciphers, groups=groups)
 
@@ -107,7 +108,7 @@ def _server_contexts(
     document: Document, identities: Mapping[str, tuple[Identity, ...]], version: int
 ) -> dict[str, ServerContext]:
     """A context for each listener that has a certificate."""
-    parameters = _parameters(document.tls_settings.inbound)
+    parameters = tls_parameters(document.tls_settings.inbound)
     return {
         listener.name: _server_context(listener, identities, parameters, f"{listener.name}/{version}")
         for listener in document.listeners
@@ -119,7 +120,7 @@ def _asking_contexts(
     document: Document, rules: Rules, identities: Mapping[str, tuple[Identity, ...]], version: int
 ) -> dict[str, ServerContext]:
     """A second context for each listener with a policy that asks clients for a certificate; nobody else is asked."""
-    parameters = _parameters(document.tls_settings.inbound)
+    parameters = tls_parameters(document.tls_settings.inbound)
     return {
         listener.name: _server_context(
             listener, identities, parameters, f"{listener.name}/{version}/asking", asking=True

@@ -1,6 +1,6 @@
 """The listening sockets: bound by the supervisor alone, kept over commits, passed to the workers.
 
-The ports of ACME challenges are no part of a configuration's sockets: they are bound when an order asks for them, handed over
+The port for the world (`public_web`) is one of them and goes to the desk. The ports of ACME challenges are no part of a configuration's sockets: they are bound when an order asks for them, handed over
 and forgotten here at once, so that they close with the order, or with the process that has it.
 
 A commit is planned first: sockets that both configurations share are kept, new ones are bound and listen at
@@ -18,21 +18,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from gatepost.config.challenge_ports import HTTP_PORT, TLS_PORT, answering_addresses
+from gatepost.config.challenge_ports import HTTP_PORT, HTTPS_PORT, TLS_PORT, answering_addresses
 from gatepost.core.errors import Exit, OperatorError
 
 BACKLOG = 1024
+PUBLIC_WEB = "public_web"
 
 Place = tuple[str, int]  # address and port
 
 
+class Service(StrEnum):
+    """Who serves a socket: the workers, or the desk."""
+
+    MAIL = "mail"
+    WEB = "web"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One listener of a configuration: its name and where it listens."""
+    """One listener of a configuration, or its public port: its name and where it listens."""
 
     name: str
     address: str
     port: int
+    service: Service = Service.MAIL
 
     @property
     def place(self) -> Place:
@@ -41,11 +50,12 @@ class Endpoint:
     @property
     def label(self) -> str:
         """The label under which the descriptor travels."""
-        return f"{self.address} {self.port}"
+        who = f"{self.name} " if self.service is Service.WEB else ""
+        return f"{who}{self.address} {self.port}"
 
 
 def endpoints(document: Mapping[str, Any]) -> list[Endpoint]:
-    """The listeners of a document in its JSON form. Raises OperatorError for one on an unknown interface."""
+    """What a document in its JSON form listens on. Raises OperatorError for a listener on an unknown interface."""
     addresses = {entry["name"]: str(entry["address"]) for entry in document.get("interfaces") or ()}
     found = []
     for index, listener in enumerate(document.get("listeners") or ()):
@@ -56,6 +66,14 @@ def endpoints(document: Mapping[str, Any]) -> list[Endpoint]:
                 code=Exit.FAULTY_CONFIGURATION,
             )
         found.append(Endpoint(listener["name"], address, int(listener["port"])))
+    if (web := document.get("public_web")) is not None:
+        address = web.get("address") or addresses.get(web.get("interface", ""))
+        if address is None:
+            raise OperatorError(
+                f"public_web.interface: there is no interface {web.get('interface')!r}",
+                code=Exit.FAULTY_CONFIGURATION,
+            )
+        found.append(Endpoint(PUBLIC_WEB, str(address), int(web.get("port", HTTPS_PORT)), Service.WEB))
     return found
 
 
@@ -170,7 +188,7 @@ class Sockets:
             for endpoint in plan.endpoints:
                 known = self._open.get(endpoint.place)
                 if known is None:
-                    known = bind(endpoint)
+                    known = bind(endpoint, "" if endpoint.service is Service.MAIL else endpoint.name)
                     plan.opened.add(endpoint.place)
                 plan.sockets[endpoint.place] = known
         except OperatorError:
@@ -190,15 +208,21 @@ class Sockets:
         for listening in gone:
             listening.close()
 
-    def descriptors(self, plan: Plan | None = None) -> dict[str, int]:
-        """Label and descriptor of each socket: of those in use, or of a plan's new ones."""
-        if plan is not None:
+    def descriptors(self, plan: Plan | None = None, *, service: Service = Service.MAIL) -> dict[str, int]:
+        """Label and descriptor of each socket of a service: of those in use, or of a plan's new ones.
+
+        One that the plan takes over from the other service is new to those that it goes to.
+        """
+        if plan is None:
             return {
-                endpoint.label: plan.sockets[endpoint.place].fileno()
-                for endpoint in plan.endpoints
-                if endpoint.place in plan.opened
+                one.label: self._open[one.place].fileno() for one in self.endpoints if one.service is service
             }
-        return {endpoint.label: self._open[endpoint.place].fileno() for endpoint in self.endpoints}
+        known = {one.place for one in self.endpoints if one.service is service}
+        return {
+            one.label: plan.sockets[one.place].fileno()
+            for one in plan.endpoints
+            if one.service is service and (one.place in plan.opened or one.place not in known)
+        }
 
     def close(self) -> None:
         """Close all: the supervisor's copies must go too before a connection is refused."""
@@ -208,8 +232,9 @@ class Sockets:
 
 
 def endpoint_json(wanted: Iterable[Endpoint]) -> list[dict[str, Any]]:
-    """The endpoints as the worker role gets them."""
+    """The endpoints as the worker role gets them: those of mail."""
     return [
         {"name": endpoint.name, "address": endpoint.address, "port": endpoint.port, "label": endpoint.label}
         for endpoint in wanted
+        if endpoint.service is Service.MAIL
     ]

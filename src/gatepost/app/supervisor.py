@@ -27,7 +27,14 @@ from gatepost.app.channel import ChannelClosed, OnBug, PeerBug
 from gatepost.app.child import Child, State
 from gatepost.app.notify import Notifier
 from gatepost.app.shards import assign_shards, shards_on_disk
-from gatepost.app.sockets import ChallengeKind, Sockets, bind_challenge, endpoint_json, endpoints
+from gatepost.app.sockets import (
+    ChallengeKind,
+    Service,
+    Sockets,
+    bind_challenge,
+    endpoint_json,
+    endpoints,
+)
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Noted, Warned
 from gatepost.core.ids import IdKind
@@ -180,6 +187,7 @@ class Supervisor:
         self._stopping = True
         self._notifier.stopping(seconds)
         self._sockets.close()
+        self._desk.notify("quiet", {})
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds + GRACE
         await self._stop_children(self._workers, seconds, deadline)
@@ -273,6 +281,8 @@ class Supervisor:
                 return await self._ask(args["kind"], args["args"], args.get("worker"))
             case "status":
                 return self._status()
+            case "public-ports":
+                return self._hand_over_public_ports(child)
             case "challenge-ports":
                 return self._open_challenge_ports(child, ChallengeKind(args["kind"]))
             case "seal":
@@ -302,6 +312,15 @@ class Supervisor:
             for listening in opened.values():
                 listening.close()
         return list(opened)
+
+    def _hand_over_public_ports(self, desk: Child) -> list[str]:
+        """Pass the sockets of the public port in force; ours stay open, since a commit and the next desk need them."""
+        found = self._sockets.descriptors(service=Service.WEB)
+        try:
+            desk.pass_descriptors(found)
+        except ChannelClosed:
+            return []
+        return list(found)
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
@@ -352,7 +371,14 @@ class Supervisor:
             ],
             "desk": one(self._desk),
             "listeners": [
-                {"name": e.name, "address": e.address, "port": e.port} for e in self._sockets.endpoints
+                {"name": e.name, "address": e.address, "port": e.port}
+                for e in self._sockets.endpoints
+                if e.service is Service.MAIL
+            ],
+            "public_web": [
+                {"address": e.address, "port": e.port}
+                for e in self._sockets.endpoints
+                if e.service is Service.WEB
             ],
         }
 

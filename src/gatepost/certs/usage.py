@@ -11,7 +11,9 @@ from typing import Any
 
 from gatepost.config.defaults import DEMO
 from gatepost.config.links import LINKS
+from gatepost.config.public_web import POLICY_HOST
 from gatepost.config.sni import WILDCARD
+from gatepost.config.values import Fault, parse_host_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,21 @@ def uses(document: Mapping[str, Any]) -> Iterator[Use]:
         yield from _listener(f"listeners[{index}]", listener, host)
     settings = (document.get("destination_controls") or {}).get("global") or {}
     yield Use(settings.get("certificate", DEMO), "destination_controls.global.certificate", "delivery")
+    for index, policy in enumerate(document.get("mta_sts_policies") or ()):
+        path = f"mta_sts_policies[{index}].certificate"
+        what = f"MTA-STS policy of {policy['domain']}"
+        yield Use(policy.get("certificate", DEMO), path, what, _policy_host(policy["domain"]))
     for link in LINKS:
         if name := (document.get(link) or {}).get("certificate"):
             yield Use(name, f"{link}.certificate", link.replace("_", " "))
+
+
+def _policy_host(domain: str) -> str:
+    """The host that serves a domain's policy; a document may be one that was never checked."""
+    try:
+        return POLICY_HOST + parse_host_name(domain)
+    except Fault:
+        return ""
 
 
 def _listener(path: str, listener: Mapping[str, Any], host: str) -> Iterator[Use]:

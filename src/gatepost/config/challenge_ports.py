@@ -1,4 +1,4 @@
-"""Where the ports of ACME challenges are opened, told from plain values: the supervisor, which binds them, knows no model.
+"""Where the ports of ACME challenges are opened, and which port the world asks for HTTPS, told from plain values: the supervisor, which binds them, knows no model.
 
 On the interface that `acme.interface` names, else on every interface that has a listener; a gateway without a listener
 answers everywhere. Where an unspecified address is among them, it stands for all of its family.
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 HTTP_PORT = 80  # RFC 8555 §8.3: the authority asks there
 TLS_PORT = 443  # RFC 8737 §3
+HTTPS_PORT = 443  # RFC 9110 §4.2.2; RFC 8461 §3.3: senders ask there
 EVERYWHERE = ("0.0.0.0", "::")
 
 

@@ -18,6 +18,7 @@ from gatepost.config.check_acme import acme_findings, automatic_names
 from gatepost.config.check_clients import client_findings
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.check_dns import dns_findings, tlsa_findings
+from gatepost.config.check_public import public_findings
 from gatepost.config.check_reputation import reputation_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
@@ -56,6 +57,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         dns_findings(document),
         tlsa_findings(document),
         link_findings(document, certificates),
+        public_findings(document, certificates),
         _other_names(document),
         _alerts(document),
         _old_protocols(document),
@@ -93,7 +95,7 @@ def _listeners(document: Document, certificates: Collection[str]) -> Iterator[Fi
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """Something that wants a port; `loc` is where the port stands, `interface` the number of its interface."""
+    """Something that wants a port; `loc` is where the port stands, `interface` the number of its interface, or -1."""
 
     who: str
     interface: int
@@ -113,6 +115,11 @@ def _services(document: Document) -> Iterator[_Service]:
             if settings is not None:
                 who, loc = f"{kind} of interface {interface.name}", ("interfaces", index, kind, "port")
                 yield _Service(who, index, interface.address, settings.port, loc)
+    if (web := document.public_web) is not None:
+        place = places.get(web.interface or "", -1)
+        found = web.address if place < 0 else document.interfaces[place].address
+        if found is not None:
+            yield _Service("public_web", place, found, web.port, ("public_web", "port"))
 
 
 def _ports(document: Document) -> Iterator[Finding]:
@@ -123,11 +130,17 @@ def _ports(document: Document) -> Iterator[Finding]:
             if service.port == other.port and _overlap(service.address, other.address):
                 about: tuple[Loc, ...] = (service.loc, other.loc)
                 if service.interface != other.interface:
-                    about += tuple(("interfaces", s.interface, "address") for s in (service, other))
+                    about += tuple(_address_of(one) for one in (service, other))
                 text = f"{_endpoint(service.address, service.port)} is already taken by {other.who}"
                 yield Finding(service.loc, text, "choose another port or interface", about=about)
                 break
         taken.append(service)
+
+
+def _address_of(service: _Service) -> Loc:
+    if service.interface < 0:
+        return "public_web", "address"
+    return "interfaces", service.interface, "address"
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -191,7 +204,7 @@ def _waiting_keys(document: Document) -> Iterator[Loc]:
             yield "interfaces", index, "https"
         if interface.ssh is not None:
             yield "interfaces", index, "ssh"
-    if "web" in document.tls_settings.model_fields_set:
+    if "web" in document.tls_settings.model_fields_set and document.public_web is None:
         yield "tls_settings", "web"
     for link in LINKS:
         if getattr(document, link).certificate is not None:

@@ -31,6 +31,7 @@ from gatepost.config.outbound import (
     DestinationControls,
     SmtpRoute,
 )
+from gatepost.config.public_web import MtaStsPolicy, PublicWeb
 from gatepost.config.records import Records
 from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
@@ -100,7 +101,7 @@ class TlsSettings(Section):
 
     inbound: TlsScope = Field(default=TlsScope(), description="Listeners.")
     outbound: TlsScope = Field(default=TlsScope(), description="Delivery.")
-    web: TlsScope = Field(default=TlsScope(), description="GUI and API.")
+    web: TlsScope = Field(default=TlsScope(), description="GUI, API and the public port.")
 
 
 class LogType(StrEnum):
@@ -164,6 +165,12 @@ class Document(Section):
     tls_settings: TlsSettings = Field(default=TlsSettings(), description="TLS versions and ciphers.")
     acme: Acme = Field(default=Acme(), description="Certificates that are issued and renewed by themselves.")
     tlsa: Tlsa = Field(default=Tlsa(), description="TLSA records that are published for this gateway (DANE).")
+    public_web: PublicWeb | None = Field(
+        default=None, description="The HTTPS port for the world. Absent: nothing listens."
+    )
+    mta_sts_policies: tuple[MtaStsPolicy, ...] = Field(
+        default=(), description="MTA-STS policies of our domains, served at the public port."
+    )
     ldap: Ldap = Field(default=Ldap(), description="Directory servers.")
     web_security: WebSecurity = Field(default=WebSecurity(), description="The service that rates URLs.")
     dlp: Dlp = Field(default=Dlp(), description="The manager of data-loss prevention.")
@@ -194,6 +201,11 @@ class Document(Section):
             if item.name == name:
                 return item
         return BounceProfile(name=DEFAULT_PROFILE) if name == DEFAULT_PROFILE else None
+
+    @property
+    def public_hosts(self) -> dict[str, str]:
+        """The hosts that the public port serves (comparable form), each with its certificate profile."""
+        return {item.host: item.certificate for item in self.mta_sts_policies}
 
     def interface_hostname(self, name: str) -> str:
         """The host name that an interface greets with: its own, or the system's."""

@@ -35,7 +35,7 @@ from gatepost.net import openssl_private
 from gatepost.net.errors import ContextError
 
 DEFAULT_CIPHERS = "DEFAULT:!PSK:!SRP:!aNULL:!eNULL"
-_ALPN_ACCEPTED = (b"smtp", b"esmtp")
+MAIL_PROTOCOLS = (b"smtp", b"esmtp")  # of ALPN, on a listener for mail
 _VERSIONS = {
     "TLSv1": SSL.TLS1_VERSION,
     "TLSv1.0": SSL.TLS1_VERSION,
@@ -90,7 +90,7 @@ class TlsSession:
 
 
 class AlpnRefused(Exception):
-    """The client offered application protocols, and mail is not among them."""
+    """The client offered application protocols, and none that is spoken here is among them."""
 
 
 class ServerContext:
@@ -114,18 +114,20 @@ class ServerContext:
         scope: str,
         by_name: Mapping[str, Sequence[Identity]] | None = None,
         request_certificate: bool = False,
+        protocols: Sequence[bytes] = MAIL_PROTOCOLS,
     ) -> ServerContext:
         """Build all contexts of one listener. Raises ContextError.
 
         `scope` names the listener and the configuration version: sessions never cross it. `by_name` maps names
-        of SNI, or `*.domain`, to the certificates shown for them; any other name gets `identities`.
+        of SNI, or `*.domain`, to the certificates shown for them; any other name gets `identities`, and where these
+        are empty no handshake. A client that offers ALPN must offer one of `protocols`.
         """
         parameters = parameters or TlsParameters()
-        if not identities:
+        if not identities and not by_name:
             raise ContextError("a TLS listener needs a certificate")
 
         def one(shown: Sequence[Identity]) -> SSL.Context:
-            return _server_context(shown, parameters, scope, request_certificate)
+            return _server_context(shown, parameters, scope, request_certificate, protocols)
 
         contexts = {name.lower().rstrip("."): one(shown) for name, shown in (by_name or {}).items()}
         default = one(identities)
@@ -250,14 +252,18 @@ def _require_signatures(context: SSL.Context, signatures: str) -> None:
 
 
 def _server_context(
-    identities: Sequence[Identity], parameters: TlsParameters, scope: str, request_certificate: bool
+    identities: Sequence[Identity],
+    parameters: TlsParameters,
+    scope: str,
+    request_certificate: bool,
+    protocols: Sequence[bytes],
 ) -> SSL.Context:
     context = _context(parameters)
     if parameters.groups:
         _require_groups(context, parameters.groups)
     _load_identities(context, identities)
     context.set_session_id(hashlib.sha256(scope.encode()).digest())  # at most 32 octets
-    context.set_alpn_select_callback(_select_protocol)
+    context.set_alpn_select_callback(_selector(protocols))
     if request_certificate:
         context.set_verify(SSL.VERIFY_PEER, _let_everything_pass)
     return context
@@ -302,12 +308,16 @@ def _let_everything_pass(
     return True
 
 
-def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """A client that offers only other protocols (`h2`, `http/1.1`) is in the wrong place (C44)."""
-    for protocol in _ALPN_ACCEPTED:
-        if protocol in offered:
-            return protocol
-    raise AlpnRefused
+def _selector(protocols: Sequence[bytes]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    """A client that offers only other protocols (`h2`, `http/1.1` to a mail listener) is in the wrong place (C44)."""
+
+    def select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        for protocol in protocols:
+            if protocol in offered:
+                return protocol
+        raise AlpnRefused
+
+    return select
 
 
 def _chooser(contexts: Mapping[str, SSL.Context]) -> Callable[[SSL.Connection], None]:

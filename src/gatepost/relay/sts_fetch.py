@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from gatepost.net.resolver import Resolver
 from gatepost.pki.anchors import Anchors
-from gatepost.wire.mta_sts import MAX_POLICY, StsFault
+from gatepost.wire.mta_sts import MAX_POLICY, POLICY_PATH, StsFault
 
 if TYPE_CHECKING:
     from gatepost.net.http import PublicHttp
 
 SECONDS = 60.0
-_PATH = "/.well-known/mta-sts.txt"
 
 
 class PolicyFetcher:
@@ -28,10 +27,12 @@ class PolicyFetcher:
         resolver: Callable[[], Resolver],
         anchors: Callable[[], Anchors],
         allow_inside: Callable[[], bool],
+        seconds: float = SECONDS,
     ) -> None:
         self._resolver = resolver
         self._anchors = anchors
         self._allow_inside = allow_inside
+        self._seconds = seconds
 
     async def __call__(self, domain: str) -> bytes:
         """The octets of the file. Raises StsFault."""
@@ -39,7 +40,7 @@ class PolicyFetcher:
 
         client = self._client()
         try:
-            answer = await client.get(f"https://mta-sts.{domain}{_PATH}", max_body=MAX_POLICY)
+            answer = await client.get(f"https://mta-sts.{domain}{POLICY_PATH}", max_body=MAX_POLICY)
         except HttpFailed as failure:
             raise StsFault(failure.text) from None
         finally:
@@ -56,5 +57,5 @@ class PolicyFetcher:
 
         trust = b"".join(certificate.pem for certificate in self._anchors().certificates)
         return PublicHttp(
-            looked_up_by(self._resolver()), trust, timeout=SECONDS, allow_inside=self._allow_inside()
+            looked_up_by(self._resolver()), trust, timeout=self._seconds, allow_inside=self._allow_inside()
         )

@@ -1,6 +1,6 @@
 """MTA-STS: the record that announces a policy, and the policy itself (RFC 8461 §3).
 
-Read from hostile octets into values. A record or policy that cannot be read is a fault with a sentence that says why; unknown keys
+Read from hostile octets into values, and written for our own domains. A record or policy that cannot be read is a fault with a sentence that says why; unknown keys
 are passed over, as the RFC wants it. Host patterns are A-labels without a trailing dot, `*.` in front stands for one label (§4.1).
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from gatepost.core.address import normalise_domain
 
 MAX_POLICY = 64 * 1024  # octets
 MAX_AGE = 31_557_600  # seconds, about a year: more counts as this (§3.2)
 MAX_HOSTS = 500
+POLICY_PATH = "/.well-known/mta-sts.txt"
 _ID_LENGTH = 32
+_OUR_ID_LENGTH = 20  # short enough to be copied by hand; 80 bits do not meet by chance
 
 
 class StsFault(ValueError):
@@ -74,6 +77,26 @@ def _fields(text: str) -> dict[str, str]:
         if equals:
             fields.setdefault(key.strip(), value.strip())
     return fields
+
+
+def write_policy(policy: StsPolicy) -> bytes:
+    """The file of a policy, lines ended by CRLF (§3.2). The same policy gives the same octets."""
+    hosts = (f"mx: {host}" for host in policy.hosts)
+    lines = ("version: STSv1", f"mode: {policy.mode.value}", *hosts, f"max_age: {policy.max_age}", "")
+    return "\r\n".join(lines).encode("ascii")
+
+
+def policy_id(body: bytes) -> str:
+    """The `id` that announces a policy file of ours: it changes with the file, and with nothing else.
+
+    It is made of the file alone, so every node of a cluster and every start says the same.
+    """
+    return sha256(body).hexdigest()[:_OUR_ID_LENGTH]
+
+
+def record_text(identifier: str) -> str:
+    """The TXT record of `_mta-sts.DOMAIN` (§3.1)."""
+    return f"v=STSv1; id={identifier};"
 
 
 def read_policy(body: bytes) -> StsPolicy:

@@ -51,6 +51,7 @@ _MODULES = {
     "queue": "queue",
     "explain": "explain",
     "reputation": "reputation",
+    "sts": "own_sts",
     "status": "status",
     "metrics": "metrics",
 }

@@ -1,4 +1,6 @@
-"""What is to be said of SNI entries whose certificate is at hand: does it carry the name that clients will ask for?
+"""What is to be said of names whose certificate is at hand: does it carry the name that clients will ask for?
+
+The names are those of SNI entries, and the hosts of our MTA-STS policies.
 
 `config.check` knows certificates by name only; here is the store. A wildcard is carried by a certificate that is valid for any
 name below the domain, not by one that lists some of them.
@@ -21,9 +23,11 @@ from gatepost.pki.profile import Profile
 def sni_warnings(
     context: Context, profiles: Mapping[str, int], document: Document | None
 ) -> tuple[Problem, ...]:
-    """A warning for each name of SNI that its certificate, or the one beside it, does not carry (R10)."""
-    found = []
-    for index, listener in enumerate(document.listeners if document is not None else ()):
+    """A warning for each name that its certificate, or the one beside it, does not carry (R10)."""
+    if document is None:
+        return ()
+    found = _policy_hosts(context, profiles, document)
+    for index, listener in enumerate(document.listeners):
         for number, entry in enumerate(listener.sni):
             revision = profiles.get(entry.certificate)
             if revision is not None and not _carries(context, revision, entry.name):
@@ -33,6 +37,19 @@ def sni_warnings(
                 )
                 found.append(Problem(path, text, "use a certificate that names it", warning=True))
     return tuple(found)
+
+
+def _policy_hosts(context: Context, profiles: Mapping[str, int], document: Document) -> list[Problem]:
+    found = []
+    for index, entry in enumerate(document.mta_sts_policies):
+        revision = profiles.get(entry.certificate)
+        if revision is not None and not _carries(context, revision, entry.host):
+            text = (
+                f"{entry.certificate} is not valid for {entry.host}: no sender will take the policy from it"
+            )
+            hint = f"use a certificate that names {entry.host}"
+            found.append(Problem(f"mta_sts_policies[{index}].certificate", text, hint, warning=True))
+    return found
 
 
 def _carries(context: Context, revision: int, name: str) -> bool:

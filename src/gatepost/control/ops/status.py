@@ -48,6 +48,7 @@ async def status(context: Context, arguments: Arguments, caller: Caller) -> Any:
         "name_servers": _name_servers(context.store),
         "records": await asyncio.to_thread(_records, context),
         "listeners": _listeners(processes["listeners"], version.content.document),
+        "public_web": [dict(row) for row in processes.get("public_web", ())],
         "queue": {key: _sum(told.values(), key) for key in _QUEUE},
         "counters": _counters(told.values()),
         "spool": _spool(told.values()),

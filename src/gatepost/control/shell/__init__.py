@@ -31,6 +31,7 @@ def make_app() -> typer.Typer:
         queue_commands,
         reputation_command,
         status_command,
+        sts_commands,
     )
 
     app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
@@ -45,4 +46,5 @@ def make_app() -> typer.Typer:
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
     app.add_typer(alert_commands.make(), name="alert")
+    app.add_typer(sts_commands.make(), name="sts")
     return app

@@ -57,6 +57,8 @@ def status(as_json: JsonOption = False, home: HomeOption = None) -> None:
             for row in found["listeners"]
         ],
     )
+    for row in found["public_web"]:
+        say(f"Public port {_endpoint(row)} (HTTPS: `gatepost sts show`)")
     _say_queue(found)
     _say_troubles(found)
 
