@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from OpenSSL import SSL
 from tests.fakes.ca import Issued
 from tests.fakes.gateway_parts import DOCUMENT, authority, listener
 
 from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
+from gatepost.core.tls import ClientHello
 from gatepost.net.tls import ClientContext, ServerContext, peer_chain
 
 
@@ -98,7 +100,7 @@ def test_the_groups_of_each_direction_are_used() -> None:
     gw = authority().issue(["gw.example"])
     settings = {"inbound": {"groups": "secp384r1"}, "outbound": {"groups": "secp521r1:secp384r1"}}
     runtime = build_runtime(payload({"gw": gw}, tls_settings=settings))
-    client = runtime.client_contexts[""].connection()
+    client = runtime.client_contexts["", ClientHello.DEFAULT].connection()
     server = runtime.server_contexts["In"].connection()
     for _ in range(4):
         for here, there in ((client, server), (server, client)):
@@ -111,3 +113,28 @@ def test_the_groups_of_each_direction_are_used() -> None:
             except SSL.WantReadError:
                 pass
     assert client.get_group_name() == server.get_group_name() == "secp384r1"
+
+
+@pytest.mark.parametrize(
+    ("form", "group"), [(ClientHello.DEFAULT, "X25519MLKEM768"), (ClientHello.SMALL, "x25519")]
+)
+def test_a_server_that_prefers_the_large_group_gets_it_unless_the_hello_is_small(
+    form: ClientHello, group: str
+) -> None:
+    gw = authority().issue(["gw.example"])
+    runtime = build_runtime(
+        payload({"gw": gw}, tls_settings={"inbound": {"groups": "X25519MLKEM768/X25519"}})
+    )
+    client = runtime.client_contexts["", form].connection()
+    server = runtime.server_contexts["In"].connection()
+    for _ in range(6):
+        for here, there in ((client, server), (server, client)):
+            try:
+                here.do_handshake()
+            except SSL.WantReadError:
+                pass
+            try:
+                there.bio_write(here.bio_read(65536))
+            except SSL.WantReadError:
+                pass
+    assert client.get_group_name() == group

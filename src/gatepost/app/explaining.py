@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatepost.core.errors import Exit, OperatorError
+from gatepost.core.tls import ClientHello
 from gatepost.net.resolver import Resolver
 from gatepost.pki.doctor import diagnose
 from gatepost.pki.judge import Purpose
@@ -113,7 +114,8 @@ def _with_certificate(runtime: Runtime, before: Runtime, *, same: bool) -> tuple
     name = runtime.document.destination_controls.global_.certificate
     settings = runtime.document.tls_settings.outbound == before.document.tls_settings.outbound
     if same and settings and before.client_certificate == name:
-        contexts = {**runtime.client_contexts, name: before.client_contexts[name]}
+        kept = {(name, form): before.client_contexts[name, form] for form in ClientHello}
+        contexts = {**runtime.client_contexts, **kept}
         return replace(runtime, client_certificate=name, client_contexts=contexts), ()
     return runtime, (NO_CERTIFICATE,)
 

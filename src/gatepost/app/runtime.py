@@ -20,6 +20,7 @@ from gatepost.config.model import Document, TlsScope
 from gatepost.config.sni import parse_sni_name
 from gatepost.core.address import IPAddress, normalise_domain
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError
+from gatepost.core.tls import ClientHello
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.anchors import Anchors
@@ -69,8 +70,11 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         profiles=_profiles(document),
         server_contexts=_server_contexts(document, identities, version),
         client_contexts={
-            "": ClientContext.build(parameters),
-            outbound: ClientContext.build(parameters, identities=identities.get(outbound, ())),
+            (name, form): ClientContext.build(
+                parameters, identities=identities.get(name, ()), small=form is ClientHello.SMALL
+            )
+            for name in ("", outbound)
+            for form in ClientHello
         },
         client_certificate=outbound if outbound in identities else "",
         anchors=_anchors(payload["authorities"]),

@@ -67,7 +67,7 @@ def _unmonitored(loc: Loc, item: Destination) -> Iterator[Finding]:
     """Settings that have nothing to do with a refusal, in an entry that is only monitored."""
     if not item.monitor:
         return
-    for key in ("max_connections", "max_messages_per_connection", "bounce_profile"):
+    for key in ("max_connections", "max_messages_per_connection", "bounce_profile", "client_hello"):
         if getattr(item, key) is not None:
             text = f"{key} has no effect while the entry is in monitor mode"
             yield Finding((*loc, key), text, "give it to an entry that is enforced", warning=True)

@@ -23,7 +23,7 @@ from gatepost.config.values import (
     Name,
     Text,
 )
-from gatepost.core.tls import TlsLevel
+from gatepost.core.tls import ClientHello, TlsLevel
 
 
 class Dane(StrEnum):
@@ -77,6 +77,10 @@ class DestinationDefault(Section):
         default="never",
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
     )
+    client_hello: ClientHello = Field(
+        default=ClientHello.DEFAULT,
+        description="small: no post-quantum groups, for peers that cannot take a large ClientHello.",
+    )
     monitor: Flag = Field(
         default=False,
         description="Evaluate, log and count tls, dane and mta_sts without enforcing them: until then tls is preferred, without both.",
@@ -110,6 +114,10 @@ class Destination(Section):
     preferred_clear_after: Attempts | None = Field(
         default=None,
         description="With tls preferred: after so many attempts with a broken handshake send in clear.",
+    )
+    client_hello: ClientHello | None = Field(
+        default=None,
+        description="small: no post-quantum groups, for peers that cannot take a large ClientHello.",
     )
     monitor: Flag = Field(
         default=False,

@@ -49,6 +49,15 @@ class TlsLevel(StrEnum):
         return self in (TlsLevel.REQUIRED_VERIFY, TlsLevel.REQUIRED_VERIFY_HOSTED)
 
 
+class ClientHello(StrEnum):
+    """How large the first message of our handshakes may be."""
+
+    DEFAULT = (
+        "default"  # post-quantum groups are offered, their key shares sent where the server asks for one
+    )
+    SMALL = "small"  # classic groups only: it stays within one TCP segment, the second one too
+
+
 class InboundTls(StrEnum):
     """TLS of a mail flow policy (R19)."""
 
@@ -112,7 +121,8 @@ class TlsPlan:
     `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
     `certificate` names the profile of the client certificate to offer, or is empty. `skip_starttls` says that
     STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up. `forbidden` says why nothing
-    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule. `monitored` is the
+    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule. `client_hello` is what the
+    operator says of the peer's stomach; nothing makes it small by itself. `monitored` is the
     plan of a rule in monitor mode: it is judged beside this one, and nothing depends on what it says.
     """
 
@@ -128,6 +138,7 @@ class TlsPlan:
     dane: DanePlan | None = None
     sts: StsPlan | None = None
     forbidden: str = ""
+    client_hello: ClientHello = ClientHello.DEFAULT
     monitored: TlsPlan | None = None
 
     @property

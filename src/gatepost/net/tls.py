@@ -33,6 +33,7 @@ from OpenSSL import SSL, crypto
 from gatepost.config.sni import meant_name
 from gatepost.net import openssl_private
 from gatepost.net.errors import ContextError
+from gatepost.net.group_list import SMALL_GROUPS, small_groups
 
 DEFAULT_CIPHERS = "DEFAULT:!PSK:!SRP:!aNULL:!eNULL"
 MAIL_PROTOCOLS = (b"smtp", b"esmtp")  # of ALPN, on a listener for mail
@@ -153,16 +154,25 @@ class ClientContext:
 
     @classmethod
     def build(
-        cls, parameters: TlsParameters | None = None, *, identities: Sequence[Identity] = ()
+        cls,
+        parameters: TlsParameters | None = None,
+        *,
+        identities: Sequence[Identity] = (),
+        small: bool = False,
     ) -> ClientContext:
-        """Build a context that offers `identities` to a server that asks. Raises ContextError."""
+        """Build a context that offers `identities` to a server that asks. Raises ContextError.
+
+        `small` leaves the post-quantum groups out, the product's and those of `parameters` (`net.group_list`).
+        """
         parameters = parameters or TlsParameters()
         context = _context(parameters)
         _load_identities(context, identities)
         groups = parameters.groups
         if groups:
             _require_groups(context, groups)
-        elif openssl_private.prove_features().groups:
+        if small:
+            _set_small_groups(context, groups)
+        elif not groups and openssl_private.prove_features().groups:
             openssl_private.set_groups(context, openssl_private.OUTBOUND_GROUPS)
         return cls(context, offers_certificate=bool(identities))
 
@@ -242,6 +252,14 @@ def _require_groups(context: SSL.Context, groups: str) -> None:
         raise ContextError("this build of the TLS library cannot be given a group list")
     if not openssl_private.set_groups(context, groups):
         raise ContextError(f"no such key-exchange groups: {groups!r}")
+
+
+def _set_small_groups(context: SSL.Context, groups: str) -> None:
+    """The classic ones of a list; the product's own where the library knows none of these. Without group lists nothing can be left out."""
+    if openssl_private.prove_features().groups and not openssl_private.set_groups(
+        context, small_groups(groups)
+    ):
+        openssl_private.set_groups(context, SMALL_GROUPS)
 
 
 def _require_signatures(context: SSL.Context, signatures: str) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from gatepost.config.outbound import Dane
 from gatepost.core.address import normalise_domain
-from gatepost.core.tls import TlsLevel
+from gatepost.core.tls import ClientHello, TlsLevel
 
 DEFAULT_PATH = "destination_controls.default"
 
@@ -44,6 +44,7 @@ class DestinationRule:
     preferred_clear_after: int | None = None
     dane: Dane = Dane.NONE
     mta_sts: bool = False
+    client_hello: ClientHello = ClientHello.DEFAULT
     monitored: DestinationRule | None = None
 
     @property

@@ -137,6 +137,7 @@ def plan_tls(
         dane=dane,
         sts=sts_plan,
         forbidden=forbidden or unlisted,
+        client_hello=rule.client_hello,
         monitored=None
         if rule.monitored is None
         else plan_tls(

@@ -84,6 +84,7 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "group": facts.group,
         "sni": plan.sni,
         "client_certificate": plan.certificate,
+        "client_hello": plan.client_hello.value,
         "forbidden": plan.forbidden,
         "dane": plan.dane and [record.text() for record in plan.dane.records],
         "dane_base": plan.dane and plan.dane.base,

@@ -294,7 +294,7 @@ class Opener:
         self._behind_220 = True
         if stream.unread:
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=BEHIND_STARTTLS)
-        context = self._runtime.client_contexts[plan.certificate]
+        context = self._runtime.client_contexts[plan.certificate, plan.client_hello]
         stream.set_deadline(self._times.handshake)
         try:
             session = await stream.start_tls(context, sni=plan.sni)

@@ -68,4 +68,4 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
 
 
 def _of_plan(plan: TlsPlan) -> tuple[Any, ...]:
-    return (plan.level, plan.sni, plan.certificate, plan.names, plan.dane, plan.sts)
+    return (plan.level, plan.sni, plan.certificate, plan.client_hello, plan.names, plan.dane, plan.sts)

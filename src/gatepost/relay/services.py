@@ -20,7 +20,7 @@ from gatepost.config.outbound import BounceProfile
 from gatepost.core.address import IPAddress
 from gatepost.core.ids import IdPool
 from gatepost.core.ports import Clock, Journal
-from gatepost.core.tls import PeerCertificate
+from gatepost.core.tls import ClientHello, PeerCertificate
 from gatepost.net.reactor import Reactor
 from gatepost.net.resolver import Resolver
 from gatepost.net.tls import ClientContext, ServerContext
@@ -47,7 +47,7 @@ class Runtime:
     `sources` are the local addresses to deliver from, by address family (4, 6); a family that is missing
     leaves the choice to the kernel. `hello_names` maps local addresses to the host names of their
     interfaces (R28: EHLO says the delivery interface's name); `hello_name` is for any other address.
-    `client_contexts` maps a certificate profile (or the empty name) to a context. `asking_contexts` are for sessions
+    `client_contexts` maps a certificate profile (or the empty name) and the form of the ClientHello to a context. `asking_contexts` are for sessions
     whose policy asks the client for a certificate, on listeners that have such a policy.
     """
 
@@ -58,7 +58,7 @@ class Runtime:
     routes: Routes
     profiles: Mapping[str, BounceProfile]
     server_contexts: Mapping[str, ServerContext]
-    client_contexts: Mapping[str, ClientContext]
+    client_contexts: Mapping[tuple[str, ClientHello], ClientContext]
     client_certificate: str
     anchors: Anchors
     crls: Crls
