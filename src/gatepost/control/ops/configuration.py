@@ -33,6 +33,7 @@ from gatepost.control.ports import Caller
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content, Version
+from gatepost.store.users import describe_user
 
 
 def _submission(arguments: Arguments) -> Submission:
@@ -137,24 +138,31 @@ def changes(context: Context, before: Content, after: Content) -> list[dict[str,
         {name: stored_text(context.store, revision) for name, revision in before.profiles.items()},
         {name: stored_text(context.store, revision) for name, revision in after.profiles.items()},
     )
-    found += _named_changes("users", before.users, after.users, hidden=True)
+    found += _user_changes(before.users, after.users)
     if before.authorities != after.authorities:
         counts = [text.count("-----BEGIN") for text in (before.authorities, after.authorities)]
         found.append(_change("authorities", f"{counts[0]} certificates", f"{counts[1]} certificates"))
     return found
 
 
-def _named_changes(
-    section: str, old: Mapping[str, str], new: Mapping[str, str], *, hidden: bool = False
-) -> list[dict[str, Any]]:
-    """What differs by name; a `hidden` value (the hash of a pass-phrase) is only said to be there."""
+def _named_changes(section: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What differs by name."""
+    return [
+        _change(f"{section}[{name}]", old.get(name), new.get(name))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _user_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Roles and state of users that differ; of a pass-phrase only that it is another one."""
     found = []
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
-            texts = [side.get(name) for side in (old, new)]
-            if hidden:
-                texts = [None if text is None else "(pass-phrase)" for text in texts]
-            found.append(_change(f"{section}[{name}]", *texts))
+            texts = [describe_user(side[name]) if name in side else None for side in (old, new)]
+            if texts[0] == texts[1]:
+                texts = [f"{text}, (pass-phrase)" for text in texts]
+            found.append(_change(f"users[{name}]", *texts))
     return found
 
 

@@ -53,6 +53,7 @@ _MODULES = {
     "reputation": "reputation",
     "sts": "own_sts",
     "status": "status",
+    "user": "users",
     "metrics": "metrics",
 }
 

@@ -3,7 +3,7 @@
     certificates:
       - {name: gw, origin: imported, created: …, certificate: base64, intermediates: […], csr: …, private_key: PEM}
     custom_authorities: PEM
-    users: {admin: hash}
+    users: {admin: verifiers}
 
 These three keys stand beside the document's own. A file that has them brings its certificates and users, replacing those
 of the same name and leaving the others, and its list of authorities; a file without them touches nothing of it.
@@ -24,9 +24,9 @@ from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile
 from gatepost.store.config_store import Content
+from gatepost.store.users import User
 
 PARTS = (CERTIFICATES, AUTHORITIES, USERS) = ("certificates", "custom_authorities", "users")
-_HASH = "$argon2id$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,15 @@ def _authorities(value: Any, problems: list[Problem]) -> str | None:
 def _users(value: Any, problems: list[Problem]) -> Mapping[str, str] | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or not all(
-        isinstance(text, str) and text.startswith(_HASH) for text in value.values()
-    ):
+    if not isinstance(value, dict) or not all(_is_user(text) for text in value.values()):
         problems.append(Problem(USERS, "is not a mapping of names to hashed pass-phrases"))
         return None
     return value
+
+
+def _is_user(text: Any) -> bool:
+    try:
+        User.of_text(text if isinstance(text, str) else "")
+    except ValueError:
+        return False
+    return True

@@ -32,6 +32,7 @@ def make_app() -> typer.Typer:
         reputation_command,
         status_command,
         sts_commands,
+        user_commands,
     )
 
     app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
@@ -43,6 +44,7 @@ def make_app() -> typer.Typer:
     app.add_typer(cert_commands.make(), name="cert")
     app.add_typer(acme_commands.make(), name="acme")
     app.add_typer(ca_commands.make(), name="ca")
+    app.add_typer(user_commands.make(), name="user")
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
     app.add_typer(alert_commands.make(), name="alert")
