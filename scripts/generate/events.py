@@ -7,13 +7,20 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from gatepost.core import certificate_events, events, monitor_events, record_events, rejection_events
+from gatepost.core import (
+    auth_events,
+    certificate_events,
+    events,
+    monitor_events,
+    record_events,
+    rejection_events,
+)
 from gatepost.core.events import Event
 from gatepost.track.mail_log import MailLogFormat
 
 HEAD = """# Events
 
-Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`, `monitor_events.py`, `record_events.py`, `rejection_events.py`). `logs/events.jsonl` has them as JSON lines,
+Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`, `monitor_events.py`, `record_events.py`, `rejection_events.py`, `auth_events.py`). `logs/events.jsonl` has them as JSON lines,
 `{"event":"MessageQueued","at":1700000000.0,"mid":7}`; `logs/mail_logs` has the classic lines that are shown here with sample values.
 `at`, in seconds since the epoch, UTC, is a field of all. A line's level is Info unless another is named. Made by `scripts/docs`.
 """
@@ -21,6 +28,7 @@ Every act that the gateway logs is one typed event (`src/gatepost/core/events.py
 AT = 1_694_006_000.0
 SAMPLES: dict[str, Any] = {
     "at": AT,
+    "failures": 10,
     "began": 1_694_005_999.0,
     "broken": "",
     "der": "MIIB...",
@@ -108,6 +116,10 @@ SAMPLES: dict[str, Any] = {
     "passed": True,
     "rule": "destination_controls.destinations[0]",
     "would": "refuse",
+    "profile": "local",
+    "user": "mary",
+    "mechanism": "LOGIN",
+    "locked": "user",
     "where": "session ICID 5",
 }
 
@@ -124,7 +136,7 @@ def sample(kind: type[Event]) -> Event:
 def sections() -> list[tuple[str, list[type[Event]]]]:
     """The events in the order of their files, under the headings that they have."""
     result: list[tuple[str, list[type[Event]]]] = []
-    for module in (events, certificate_events, monitor_events, record_events, rejection_events):
+    for module in (events, certificate_events, monitor_events, record_events, rejection_events, auth_events):
         source = inspect.getsource(module)
         found: list[tuple[int, str, str]] = [(m.start(), "section", m[1]) for m in _SECTION.finditer(source)]
         found += [(m.start(), "event", m[1]) for m in _CLASS.finditer(source)]

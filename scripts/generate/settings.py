@@ -20,6 +20,7 @@ from gatepost.config import (
     public_web,
     records,
     reputation,
+    smtp_auth,
     tlsa,
 )
 from gatepost.config.section import Section
@@ -129,6 +130,7 @@ def _named(word: str) -> type[Any]:
         public_web,
         records,
         reputation,
+        smtp_auth,
         tlsa,
     ):
         if word in vars(module):

@@ -121,6 +121,7 @@ class Gateway:
         self.policies = FakePolicies()
         self.sessions: set[Session] = set()
         self.bugs: list[BaseException] = []
+        self.users: dict[str, str] = {}  # who may send; taken up by the next commit
         self.crls: tuple[bytes, ...] = ()  # taken up by the next commit
         self.ports: dict[str, int] = {}
         self._root = root
@@ -193,6 +194,8 @@ class Gateway:
                 "document": document,
                 "profiles": {"gw": profile},
                 "authorities": authorities,
+                "users": self.users,
+                "nobody": b64encode(b"nobody" * 6).decode(),
                 "crls": [{"der": b64encode(crl).decode("ascii"), "signer": ""} for crl in self.crls],
             }
         )
@@ -291,6 +294,7 @@ class Gateway:
         await self.services.spool.close()
         await asyncio.sleep(0)
         self._journal.close()
+        self.services.checks.close()
         self._reactor.close()
         self.services.limits.close()
 
@@ -307,6 +311,7 @@ async def gateway(
     files: Files | None = None,
     settings: SpoolSettings | None = None,
     resolver: FakeResolver | None = None,
+    users: Mapping[str, str] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway that is closed at the end. `routes` maps domains to a port, or to a sequence of hosts."""
@@ -320,6 +325,7 @@ async def gateway(
         ]
     own = LimitTable.create(2) if descriptor is None else -1
     it = Gateway(root, clock or FakeClock(asyncio.get_running_loop()), log or LogBook(), document)
+    it.users.update(users or {})
     if resolver is not None:
         it.resolver = resolver
     try:

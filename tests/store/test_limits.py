@@ -232,3 +232,30 @@ def test_a_killed_process_leaves_neither_lock_nor_places() -> None:
     table.clear_worker(0)
     assert table.acquire(Kind.DELIVERY, "", 1)
     table.close()
+
+
+def test_what_was_counted_can_be_looked_at_and_taken_back(attach: Attach, clock: Clock) -> None:
+    one, two = attach(0), attach(1)
+    assert one.recent("k") == 0
+    two.take_back("k")
+    assert one.count_recipients("k", 1, 2)
+    assert two.count_recipients("k", 1, 2)
+    assert one.recent("k") == two.recent("k") == 2
+    assert not one.count_recipients("k", 1, 2)
+    one.take_back("k")
+    assert two.recent("k") == 1
+    clock.time += WINDOW
+    one.take_back("k")
+    assert one.recent("k") == 0, "a window that has just ended counts too"
+    one.take_back("k")
+    assert one.recent("k") == 0
+
+
+def test_what_is_older_is_not_taken_back(attach: Attach, clock: Clock) -> None:
+    table = attach(0)
+    table.count_recipients("k", 1, 5)
+    clock.time += 3 * WINDOW
+    table.take_back("k")
+    assert table.recent("k") == 1
+    clock.time += 3600
+    assert table.recent("k") == 0

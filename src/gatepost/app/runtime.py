@@ -8,6 +8,7 @@ that OpenSSL does not take.
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +27,11 @@ from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParamete
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
 from gatepost.policy.admit import Rules, compile_rules
+from gatepost.policy.auth import SmtpUsers, compile_auth
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.policy.reputation import compile_scores
 from gatepost.relay.services import Runtime
+from gatepost.wire.scram import ScramVerifier
 
 
 def build_runtime(payload: Mapping[str, Any], before: Crls = NO_CRLS) -> Runtime:
@@ -87,7 +90,15 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         own_addresses=frozenset(own),
         asking_contexts=_asking_contexts(document, rules, identities, version),
         scores=compile_scores(document),
+        auth=compile_auth(document),
+        users=_users(payload),
     )
+
+
+def _users(payload: Mapping[str, Any]) -> SmtpUsers:
+    """Who may send. Without the secret for the others, which no worker goes without, one is made up."""
+    verifiers = {name: ScramVerifier.of_text(text) for name, text in payload.get("users", {}).items()}
+    return SmtpUsers(verifiers, b64decode(payload.get("nobody", "")) or secrets.token_bytes(32))
 
 
 def _identities(profiles: Mapping[str, Any]) -> dict[str, tuple[Identity, ...]]:

@@ -305,6 +305,7 @@ class Worker:
         self._journal.close()
         await self._services.scores.close()
         await self._services.resolver.close()
+        self._services.checks.close()
         self._reactor.close()
 
     # --- the log and the spool ---------------------------------------------------------------

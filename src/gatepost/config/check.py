@@ -3,7 +3,7 @@
 `check` gives all problems at once, each with its path and a hint; a warning does not keep the document from being
 applied. What is checked and stored but has no effect yet is warned about as `stored, not yet enforced`
 (contract README), and only where the document really sets it. The parts are `check_access` (HAT, RAT, policies),
-`check_clients` (client certificates) and `check_delivery` (destinations, routes); each yields findings, which become problems here.
+`check_clients` (client certificates), `check_auth` (SMTP AUTH) and `check_delivery` (destinations, routes); each yields findings, which become problems here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import date
 
 from gatepost.config.check_access import access_findings
 from gatepost.config.check_acme import acme_findings, automatic_names
+from gatepost.config.check_auth import auth_findings
 from gatepost.config.check_clients import client_findings
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.check_dns import dns_findings, tlsa_findings
@@ -52,6 +53,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         _ports(document),
         access_findings(document),
         client_findings(document),
+        auth_findings(document),
         delivery_findings(document, certificates, today),
         reputation_findings(document),
         dns_findings(document),

@@ -14,6 +14,7 @@ from gatepost.config.clients import ClientIdentity
 from gatepost.config.recipients import MailboxEntryText
 from gatepost.config.section import Section
 from gatepost.config.senders import SenderText
+from gatepost.config.smtp_auth import AuthLevel
 from gatepost.config.sni import SniText
 from gatepost.config.values import (
     UNLIMITED,
@@ -151,6 +152,11 @@ class PolicyParameters(Section):
         default=None,
         description="Evaluate, log and count what is said of TLS here without enforcing it. In a policy: preferred holds; in a "
         "listener's entry: the policy holds.",
+    )
+    smtp_auth: AuthLevel | None = Field(
+        default=None,
+        description="off: AUTH is not offered; preferred: offered inside TLS, and who proves who he is relays; required: no "
+        "mail without it. Default off.",
     )
     max_messages_per_connection: Limit | None = Field(
         default=None, description="Messages of one connection; default 1000."

@@ -35,6 +35,7 @@ from gatepost.config.public_web import MtaStsPolicy, PublicWeb
 from gatepost.config.records import Records
 from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
+from gatepost.config.smtp_auth import SmtpAuth
 from gatepost.config.tlsa import Tlsa
 from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
 
@@ -142,6 +143,7 @@ class Document(Section):
         default_factory=standard_policies,
         description="Named policies; absent: ACCEPTED, THROTTLED, TRUSTED, BLOCKED, RELAYED.",
     )
+    smtp_auth: SmtpAuth = Field(default=SmtpAuth(), description="How clients may say who they are.")
     address_lists: tuple[AddressList, ...] = Field(default=(), description="Named lists of addresses.")
     destination_controls: DestinationControls = Field(
         default=DestinationControls(), description="The outgoing table, by recipient domain."

@@ -4,7 +4,7 @@ Events are the source of the mail log, the JSON log and all that is counted late
 rendering of an event, never its source (`reference/mail-log`, R33). They are plain slots dataclasses because
 a message makes about ten of them. `at` is seconds since the epoch, UTC. Text that came from
 outside is kept raw here and escaped where it is rendered. Those of a certificate's life are in `certificate_events`,
-those that only records are made of in `record_events`.
+those that only records are made of in `record_events`, those of SMTP AUTH in `auth_events`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from enum import StrEnum
 from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
 from gatepost.config.model import Document
 from gatepost.config.senders import AllSenders, parse_sender
+from gatepost.config.smtp_auth import AuthLevel
 from gatepost.config.values import limit_number, limit_value, parse_host_name
 from gatepost.core.address import Address, IPAddress
 from gatepost.core.reply import Refusal
@@ -45,6 +46,7 @@ TOO_MANY_MESSAGES = Refusal(
     421, "4.7.0", "Too many messages on this connection", "Too many messages on this connection", close=True
 )
 TOO_BIG = Refusal(552, "5.3.4", "Message size exceeds limit", cause="Message size exceeds limit")
+AUTH_REQUIRED = Refusal(530, "5.7.0", "Authentication required", cause="SMTP authentication is required")
 LOOP = Refusal(554, "5.4.6", "Message loop", cause="Message loop")
 
 
@@ -70,6 +72,7 @@ class EffectivePolicy:
     max_connections_per_ip: int = 1_000
     max_recipients_per_hour: int | None = None
     banner: str = ""
+    smtp_auth: AuthLevel = AuthLevel.OFF
 
     @property
     def tls(self) -> InboundTls:
@@ -131,7 +134,8 @@ class Admission:
     With both it is let talk, and `refusal` is what each of its recipients is answered (delayed rejection).
 
     `network` is what limits of an address are counted by: the IPv4 address, or the /64 of an IPv6 address. `banner` is
-    the text behind the host name in the greeting. `noted` are groups that matched and let the reading go on.
+    the text behind the host name in the greeting. `user` is who the client has proven to be (`policy.auth`), or empty.
+    `noted` are groups that matched and let the reading go on.
     """
 
     action: Action
@@ -143,6 +147,7 @@ class Admission:
     refusal: Refusal | None = None
     score: Score = NoScore.NOT_ENABLED
     noted: tuple[str, ...] = ()
+    user: str = ""
 
 
 # --- compiling ------------------------------------------------------------------------------------
@@ -231,12 +236,15 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
     }
     if merged.max_message_size is not None:
         sizes["max_message_size"] = merged.max_message_size
+    action = merged.action or action
+    takes_mail = action in (PolicyAction.ACCEPT, PolicyAction.RELAY)
     return EffectivePolicy(
         name=merged.name,
-        action=merged.action or action,
+        action=action,
         tls_rule=compile_tls_rule(document, layers),
         max_recipients_per_hour=limit_value(merged.max_recipients_per_hour or "unlimited"),
         banner=merged.banner or "",
+        smtp_auth=(takes_mail and merged.smtp_auth) or AuthLevel.OFF,
         **sizes,
     )
 
@@ -328,17 +336,18 @@ def network_of(address: IPAddress) -> str:
 
 
 def still_holds(before: Admission, now: Admission) -> bool:
-    """May a session go on under a new configuration? Not when the access rule or the TLS level changed.
+    """May a session go on under a new configuration? Not when the access rule, the TLS level or that of AUTH changed.
 
     Nor when a certificate is asked for now and was not before, or the other way round. Whom such a rule accepts may
-    change: that is judged anew.
+    change: that is judged anew. Who has proven to be a user relays under every action; whether he still is one is not asked here.
     """
     if before.policy is None or now.policy is None:
         return False
     return (
-        before.action is now.action
+        (before.action is now.action or bool(before.user))
         and before.policy.tls is now.policy.tls
         and before.policy.tls_rule.asks_certificate == now.policy.tls_rule.asks_certificate
+        and before.policy.smtp_auth is now.policy.smtp_auth
     )
 
 
@@ -350,8 +359,12 @@ def check_messages(admission: Admission, begun: int) -> Refusal | None:
 
 def check_sender(rules: ListenerRules, admission: Admission, sender: Address, *, tls: bool) -> Refusal | None:
     """May this sender send on this connection? `tls` says whether the session is under TLS."""
-    rule = _policy(admission).tls_rule
-    return rule.gate(tls_active=tls) or rule.sender_gate(sender, tls_active=tls)
+    policy = _policy(admission)
+    rule = policy.tls_rule
+    refusal = rule.gate(tls_active=tls) or rule.sender_gate(sender, tls_active=tls)
+    if refusal is None and policy.smtp_auth is AuthLevel.REQUIRED and not admission.user:
+        return AUTH_REQUIRED
+    return refusal
 
 
 def check_recipient(

@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
+from gatepost.config.smtp_auth import AuthLevel
 from gatepost.core.events import (
     ConnectionClosed,
     ConnectionLost,
@@ -37,6 +39,7 @@ from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
 from gatepost.net.tls import ServerContext
 from gatepost.policy.admit import Action, Admission, ListenerRules, still_holds
+from gatepost.policy.auth import authenticated
 from gatepost.policy.hat import NoScore
 from gatepost.policy.reputation import NOT_ENABLED
 from gatepost.policy.tls_in import ClientOutcome
@@ -49,6 +52,7 @@ from gatepost.relay.arrival import (
     name_of,
     opened_event,
 )
+from gatepost.relay.authenticate import Authentication
 from gatepost.relay.client_certificates import client_record, verify_client
 from gatepost.relay.delayed import DelayedRejection
 from gatepost.relay.receive import Reception
@@ -56,7 +60,16 @@ from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
 from gatepost.relay.session_record import tell_certificates
 from gatepost.wire.server_commands import ServerSettings
-from gatepost.wire.server_events import Abuse, Hello, Mail, Quit, ServerEvent, StartTls, TlsRequiredMissing
+from gatepost.wire.server_events import (
+    Abuse,
+    Auth,
+    Hello,
+    Mail,
+    Quit,
+    ServerEvent,
+    StartTls,
+    TlsRequiredMissing,
+)
 from gatepost.wire.server_replies import greeting
 from gatepost.wire.smtp_server import ServerEngine
 
@@ -85,6 +98,7 @@ class Session:
         self.engine: ServerEngine | None = None
         self.reception: Reception | DelayedRejection | None = None
         self.client: ClientOutcome | None = None  # who the peer is by its certificate, where that is asked
+        self.auth: Authentication | None = None  # AUTH, once there was one
         self.keeping = False  # a message is being put on disk: wait for it before closing
         self._places = Places(services)
         self._task = asyncio.current_task()
@@ -98,8 +112,7 @@ class Session:
         timeouts = self.rules.timeouts
         self._patience: float = timeouts.command
         lasts = float("inf") if timeouts.session is None else timeouts.session
-        self._clock = asyncio.get_running_loop().time
-        self._ends = self._clock() + lasts
+        self._ends = asyncio.get_running_loop().time() + lasts
 
     # --- the whole of it -----------------------------------------------------------------------
 
@@ -130,7 +143,8 @@ class Session:
     async def _end(self, lost: bool) -> None:
         if self.reception is not None:
             self.reception.abort("Receiving aborted by sender")
-            self.reception = None  # the two refer to each other: both go now, not when the collector comes by
+            # They and the session refer to each other: all go now, not when the collector comes by.
+            self.reception = self.auth = None
         self._places.give_back()
         self.services.counters.connections_in_now -= 1
         if self.icid:
@@ -166,7 +180,8 @@ class Session:
     def _note_end(self, error: StreamError) -> None:
         """Tell the peer that it was too slow; any other end speaks for itself."""
         if isinstance(error, StreamTimeout):
-            self.stream.write((TIMEOUT if self._clock() < self._ends else TOO_LONG).encode())
+            lasts = asyncio.get_running_loop().time() < self._ends
+            self.stream.write((TIMEOUT if lasts else TOO_LONG).encode())
             self._emit(ReceivingFailed(self._now(), self.icid, "Timeout"))
         elif self.stream.tls is None and isinstance(error, TlsFailure):
             pass  # `TLS failed` was logged where the handshake was made
@@ -212,11 +227,11 @@ class Session:
 
     def _settings(self, admission: Admission) -> ServerSettings:
         policy = admission.policy
-        return ServerSettings(
-            self.rules.hostname,
-            policy.max_message_size if policy is not None else 1,
-            require_tls=policy is not None and policy.tls is InboundTls.REQUIRED,
-        )
+        if policy is None:
+            return _settings(self.rules.hostname, 1, False, ())
+        auth = () if policy.smtp_auth is AuthLevel.OFF else self.runtime.auth.mechanisms
+        required = policy.tls is InboundTls.REQUIRED
+        return _settings(self.rules.hostname, policy.max_message_size, required, auth)
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:
@@ -233,7 +248,7 @@ class Session:
         engine, stream = self.engine, self.stream
         assert engine is not None
         handlers = self._handlers()
-        clock, times = self._clock, self.rules.timeouts
+        clock, times = asyncio.get_running_loop().time, self.rules.timeouts
         while True:
             event = engine.next_event()
             if event is not None:
@@ -273,6 +288,7 @@ class Session:
             Hello: self._hello,
             StartTls: self._starttls,
             Mail: self._mail,
+            Auth: self._authenticate,
             Quit: self._quitting,
             Abuse: self._abuse,
             TlsRequiredMissing: self._tls_missing,
@@ -282,6 +298,10 @@ class Session:
     def _hello(self, event: Hello) -> None:
         assert self.engine is not None
         self.engine.answer(Reply(250, "", (self.rules.hostname,)))
+
+    async def _authenticate(self, event: Auth) -> None:
+        self.auth = self.auth or Authentication(self)
+        await self.auth.take(event)
 
     def _quitting(self, event: Quit) -> None:
         self._quit = True
@@ -372,10 +392,19 @@ class Session:
         admission = admission_of(self.services, rules, self.stream.peer.host, name_of(self.host), score)
         if not still_holds(before, admission):
             return False
+        if before.user:
+            if self.auth is None or not self.auth.still_holds(runtime, before.user):
+                return False
+            admission = authenticated(admission, before.user)
         self.runtime, self.rules, self.admission = runtime, rules, admission
         assert self.engine is not None
         self.engine.use(self._settings(admission))
         return True
+
+
+@lru_cache(maxsize=64)  # sessions share them: they differ by policy only
+def _settings(hostname: str, size: int, require_tls: bool, auth: tuple[str, ...]) -> ServerSettings:
+    return ServerSettings(hostname, size, require_tls=require_tls, auth=auth)
 
 
 async def serve(

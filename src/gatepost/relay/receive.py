@@ -264,6 +264,7 @@ class Reception:
             client=session.client.name if session.client is not None else "",
             extended=engine.extended,
             smtputf8=mail.smtputf8,
+            authenticated=bool(session.admission is not None and session.admission.user),
             recipient=self._recipients[0].address if len(self._recipients) == 1 else None,
             at=session.services.clock.now(),
         )

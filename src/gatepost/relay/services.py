@@ -29,9 +29,11 @@ from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Judge
 from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import Admission, ListenerRules, Rules
+from gatepost.policy.auth import AuthRules, SmtpUsers
 from gatepost.policy.reputation import NO_SCORES, ScoreRules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
+from gatepost.relay.authenticate import Checks
 from gatepost.relay.reputation import SenderScores
 from gatepost.relay.sts import StsPolicies
 from gatepost.store.limits import LimitTable
@@ -70,6 +72,8 @@ class Runtime:
     own_addresses: frozenset[IPAddress]
     asking_contexts: Mapping[str, ServerContext] = field(default_factory=dict)
     scores: ScoreRules = NO_SCORES
+    auth: AuthRules = field(default_factory=AuthRules)
+    users: SmtpUsers = field(default_factory=SmtpUsers)
 
     def hello(self, local: str) -> str:
         """The name that we greet a server with from this local address."""
@@ -94,6 +98,9 @@ class Counters:
     recipients_delivered: int = 0
     recipients_bounced: int = 0
     recipients_delayed: int = 0
+    auth_succeeded: int = 0
+    auth_failed: int = 0
+    auth_locked: int = 0
     tls_in: int = 0
     tls_in_failed: int = 0
     tls_out: int = 0
@@ -153,6 +160,7 @@ class Services:
     )
     scores: SenderScores = field(default_factory=SenderScores)
     monitored: Remembered[bool] = field(default_factory=lambda: Remembered(10_000))
+    checks: Checks = field(default_factory=Checks)
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     def described(self, der: bytes) -> PeerCertificate:

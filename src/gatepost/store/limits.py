@@ -209,7 +209,7 @@ class LimitTable:
     # --- hourly counters ---------------------------------------------------------------------
 
     def count_recipients(self, key: str, count: int, limit: int) -> bool:
-        """Count `count` recipients of the last hour under `key`, unless that would exceed `limit`."""
+        """Count `count` recipients (or failures) of the last hour under `key`, unless that would exceed `limit`."""
         digest = _digest(0, key)
         bucket = _bucket(digest, HOURLY_BUCKETS)
         window = int(self._clock() / WINDOW) + WINDOWS
@@ -226,6 +226,36 @@ class LimitTable:
         finally:
             self._unlock(CLAIM_BUCKETS + bucket)
         return True
+
+    def recent(self, key: str) -> int:
+        """What was counted under `key` in the last hour. A key that nobody counts takes no slot."""
+        digest = _digest(0, key)
+        bucket = _bucket(digest, HOURLY_BUCKETS)
+        self._lock(CLAIM_BUCKETS + bucket)
+        try:
+            slot = self._find(self._layout.hourly_keys, bucket, digest)
+            if slot < 0:
+                return 0
+            self._advance(slot, int(self._clock() / WINDOW) + WINDOWS)
+            return sum(self._windows[slot * WINDOWS : (slot + 1) * WINDOWS])
+        finally:
+            self._unlock(CLAIM_BUCKETS + bucket)
+
+    def take_back(self, key: str) -> None:
+        """One less under `key`, of what was counted last: it turned out not to count."""
+        digest = _digest(0, key)
+        bucket = _bucket(digest, HOURLY_BUCKETS)
+        self._lock(CLAIM_BUCKETS + bucket)
+        try:
+            slot = self._find(self._layout.hourly_keys, bucket, digest)
+            last = int(self._clock() / WINDOW) + WINDOWS
+            for window in range(last, last - 2, -1) if slot >= 0 else ():
+                at = slot * WINDOWS + window % WINDOWS
+                if window <= self._last[slot] and self._windows[at]:
+                    self._windows[at] -= 1
+                    return
+        finally:
+            self._unlock(CLAIM_BUCKETS + bucket)
 
     def _advance(self, slot: int, window: int) -> None:
         """Empty the windows that have become older than an hour since the slot was last used."""

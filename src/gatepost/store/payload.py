@@ -3,12 +3,16 @@
     {"version": 7, "author": "local:0", "comment": "", "document": {…},
      "profiles": {"gw": {"chains": ["…"], "revision": 12, "sealed": "base64", "keys": ["…"]}},
      "authorities": {"system": true, "custom_pem": "…"},
-     "crls": [{"der": "base64", "signer": "hex"}]}
+     "crls": [{"der": "base64", "signer": "hex"}],
+     "users": {"mary": "SCRAM-SHA-256$…"}, "nobody": "base64"}
 
 The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
 that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `keys` is there. `chains` are the served
 certificates, PEM, leaf first, one or two of different key types; `keys` belong to them in the same order. A key that only
 waits for its certificate is not among them.
+
+`users` are those who may send, with what their pass-phrases are compared with, and only where a policy has `smtp_auth`; nobody else's verifier ever
+leaves the store. `nobody` comes with the opened keys: the secret, derived from the master key, that answers for names that are no user.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from gatepost.pki.profile import Profile, split_keys
 from gatepost.store.config_store import ConfigStore, Content, StoredProfile, Version
 from gatepost.store.revocations import payload_lists
 from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
+from gatepost.store.users import User
 
 Payload = dict[str, Any]
+NOBODY = "smtp users that do not exist"
 
 
 def sealed_payload(store: ConfigStore, content: Content, number: int, author: str, comment: str) -> Payload:
@@ -52,7 +58,24 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
             "custom_pem": content.authorities if lists.get("custom", False) else "",
         },
         "crls": payload_lists(store, content.document),
+        "users": _senders(content),
     }
+
+
+def _senders(content: Content) -> dict[str, str]:
+    """The enabled users of role `smtp`, where a policy lets them in."""
+    if not _asks_users(content.document):
+        return {}
+    found = ((name, User.of_text(text)) for name, text in content.users.items())
+    return {name: user.smtp.text() for name, user in found if user.enabled and user.smtp is not None}
+
+
+def _asks_users(document: Mapping[str, Any]) -> bool:
+    """Whether a policy, or what a listener changes in one, has `smtp_auth`. The document is in its written form."""
+    policies = [*(document.get("mail_flow_policies") or ())]
+    for listener in document.get("listeners") or ():
+        policies += listener.get("policies") or ()
+    return any(policy.get("smtp_auth", "off") != "off" for policy in policies)
 
 
 def _chains(profile: StoredProfile) -> list[str]:
@@ -90,7 +113,10 @@ def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> P
             profiles[name]["keys"] = [one.reveal().decode("ascii") for one in served]
     if broken:
         raise master_key_lost("the master key is not the one that sealed this configuration", sorted(broken))
-    return {**payload, "profiles": profiles}
+    opened = {**payload, "profiles": profiles}
+    if payload.get("users"):
+        opened["nobody"] = b64encode(key.derive(NOBODY)).decode("ascii")
+    return opened
 
 
 def used_profiles(document: Mapping[str, Any]) -> set[str]:

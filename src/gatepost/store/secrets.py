@@ -12,6 +12,7 @@ Only the supervisor (or an offline command) holds a `MasterKey`; the desk reache
 
 from __future__ import annotations
 
+import hmac
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -45,12 +46,13 @@ class Keeper(Protocol):
 class MasterKey:
     """The key that all other keys depend on. 32 bytes; never leaves the process that read it."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "_derives")
 
     def __init__(self, raw: bytes) -> None:
         if len(raw) != MASTER_KEY_BYTES:
             raise ValueError(f"a master key has {MASTER_KEY_BYTES} bytes")
         self._cipher = AESGCM(raw)
+        self._derives = hmac.digest(raw, b"gatepost derived secrets", "sha256")
 
     def seal(self, name: str, revision: int, secret: bytes) -> bytes:
         """The envelope of `secret`, bound to `name` and `revision`."""
@@ -80,6 +82,10 @@ class MasterKey:
             return AESGCM(data_key).decrypt(inner, body, bound)
         except InvalidTag:
             raise SealBroken(f"the envelope of {name!r}, revision {revision}, does not open") from None
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes that only who has the master key can make, always the same for one purpose."""
+        return hmac.digest(self._derives, purpose.encode("utf-8"), "sha256")
 
     def __repr__(self) -> str:
         return "MasterKey(…)"

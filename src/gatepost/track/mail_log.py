@@ -17,6 +17,7 @@ from typing import Any
 from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
 from gatepost.core.record_events import CertificateSeen, OutboundSession
+from gatepost.track.auth_lines import AUTH_ROWS
 from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
 from gatepost.track.log_text import printable, quoted, safe
@@ -205,6 +206,7 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     **CERTIFICATE_ROWS,
     **MONITOR_ROWS,
     **REJECTION_ROWS,
+    **AUTH_ROWS,
 }
 
 

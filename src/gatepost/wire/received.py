@@ -51,11 +51,11 @@ def clean(text: str) -> str:
     return _NOT_TOKEN.sub("?", text[:MAX_TOKEN]) or "?"
 
 
-def with_keyword(*, extended: bool, tls: bool, smtputf8: bool) -> str:
-    """SMTP, ESMTP, ESMTPS, UTF8SMTP or UTF8SMTPS. There is none for HELO inside TLS: it stays SMTP."""
+def with_keyword(*, extended: bool, tls: bool, smtputf8: bool, authenticated: bool = False) -> str:
+    """SMTP, ESMTP, ESMTPS, ESMTPSA, UTF8SMTP and so on. There is none for HELO inside TLS: it stays SMTP."""
     if not extended:
         return "SMTP"
-    return f"{'UTF8' if smtputf8 else 'E'}SMTP{'S' if tls else ''}"
+    return f"{'UTF8' if smtputf8 else 'E'}SMTP{'S' if tls else ''}{'A' if authenticated else ''}"
 
 
 def received_header(
@@ -70,18 +70,21 @@ def received_header(
     client: str = "",
     extended: bool,
     smtputf8: bool,
+    authenticated: bool = False,
     recipient: Address | None,
     at: float,
 ) -> bytes:
     """The folded `Received:` field with its CRLF.
 
     `host` is the confirmed PTR name when `verified`, `address` the peer's IP address as text, `by` our own name,
-    `tls` protocol and cipher, `client` the name that the client's certificate was verified by or empty, `recipient` the only recipient or None (more than one would tell each of the
+    `tls` protocol and cipher, `client` the name that the client's certificate was verified by or empty, `authenticated` whether it has proven to be a user (which one is not told), `recipient` the only recipient or None (more than one would tell each of the
     others), `at` seconds since the epoch.
     """
     literal = f"IPv6:{address}" if ":" in address else address
     name = clean(host) if verified else "unknown"
-    keyword = with_keyword(extended=extended, tls=tls is not None, smtputf8=smtputf8)
+    keyword = with_keyword(
+        extended=extended, tls=tls is not None, smtputf8=smtputf8, authenticated=authenticated
+    )
     secured = f"\r\n\t(version={clean(tls[0])} cipher={clean(tls[1])})" if tls else ""
     if tls and client:
         secured += f"\r\n\t(verified {clean(client)})"

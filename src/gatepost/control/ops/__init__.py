@@ -12,6 +12,7 @@
     explain         explain, explain.live
     queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
+    users           user.*; sender_warnings  what a configuration lacks without them
     exchange        certificates, authorities and users inside an exported file
     logs            reading the log files; needs no gateway and no store
 

@@ -27,6 +27,7 @@ from gatepost.control.ops.exchange import Brought, export_parts
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.rehearsal import tls_problems
+from gatepost.control.ops.sender_warnings import sender_warnings
 from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
@@ -56,7 +57,9 @@ async def _read(context: Context, arguments: Arguments, known: Content) -> tuple
     ciphers = tls_problems(found.document) if found.document is not None else ()
     secrets = secret_warnings(context, found.document)
     carried = sni_warnings(context, known.profiles, found.document)
-    return Examination((*syntax, *found.problems, *ciphers, *secrets, *carried), found.document), brought
+    senders = sender_warnings({**known.users, **(brought.users or {})}, found.document)
+    problems = (*syntax, *found.problems, *ciphers, *secrets, *carried, *senders)
+    return Examination(problems, found.document), brought
 
 
 async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:

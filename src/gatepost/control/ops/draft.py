@@ -26,6 +26,7 @@ from gatepost.control.ops.consequences import assignment_warnings, issued, stand
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
+from gatepost.control.ops.sender_warnings import sender_warnings
 from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
@@ -77,7 +78,9 @@ def examine_content(context: Context, content: Content) -> Examination:
     """All problems of a content's document."""
     found = examine(content.document, content.profiles, today(context))
     names = sni_warnings(context, content.profiles, found.document)
-    return replace(found, problems=(*found.problems, *secret_warnings(context, found.document), *names))
+    senders = sender_warnings(content.users, found.document)
+    secrets = secret_warnings(context, found.document)
+    return replace(found, problems=(*found.problems, *secrets, *names, *senders))
 
 
 async def submit(
@@ -214,5 +217,6 @@ def warnings_of(context: Context, version: Version) -> tuple[Problem, ...]:
         *warnings,
         *secret_warnings(context, document),
         *names,
+        *sender_warnings(version.content.users, document),
         *standing_warnings(context, version.content),
     )

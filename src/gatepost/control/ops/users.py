@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from gatepost.config.faults import near_name
+from gatepost.config.load import load_plain
 from gatepost.control.ops.draft import Submission, draft_of, submit
 from gatepost.control.ops.registry import Arguments, Context, operation
+from gatepost.control.ops.sender_warnings import sender_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import Exit, OperatorError
@@ -91,7 +93,9 @@ async def _changed(
             "make another one with `gatepost user add NAME --role administrator`",
         )
     how = Submission(arguments.comment(), arguments.flag("pending"))
-    answer = await submit(context, caller, draft.with_content(replace(draft.content, users=users)), how)
+    content = replace(draft.content, users=users)
+    warnings = sender_warnings(users, load_plain(dict(content.document)))
+    answer = await submit(context, caller, draft.with_content(content), how, warnings=warnings)
     return {**answer, "name": name, "said": f"{name} {what}: {answer['said']}"}
 
 
