@@ -23,9 +23,13 @@ class FakePolicies:
         self.known: dict[str, StsPolicy] = {}
 
         self.accounts: dict[str, StsAccount] = {}
+        self.doubts: dict[str, str] = {}
 
     async def of(self, domain: str) -> StsPolicy | None:
         return self.known.get(domain)
+
+    async def doubt(self, domain: str) -> str:
+        return self.doubts.get(domain, "")
 
     def account(self, domain: str) -> StsAccount | None:
         return self.accounts.get(domain)
@@ -71,6 +75,9 @@ class FakeResolver:
     async def tlsa(self, host: str, port: int) -> TlsaAnswer:
         self.asked.append(("TLSA", f"_{port}._tcp.{host}"))
         return self.tlsa_answers.get(host, TlsaAnswer(TlsaState.ABSENT, detail=f"{host} has no TLSA records"))
+
+    async def want_proof(self) -> None:
+        self.asked.append(("proof", ""))
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
         self.asked.append(("PTR", str(address)))

@@ -38,6 +38,7 @@ class Trusting:
     """All servers are believed, and were probed long ago."""
 
     validating = True
+    started = True
 
     async def settled(self) -> None:
         return

@@ -15,7 +15,7 @@ from gatepost.policy.recorded import (
     sts_of,
     tlsa_of,
 )
-from gatepost.policy.tls_out import HopNames
+from gatepost.policy.reference_names import HopNames
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
 names = st.text("abcx-.", max_size=20)

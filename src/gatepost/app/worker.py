@@ -172,9 +172,10 @@ class Worker:
         servers = tuple(parse_name_server(text) for text in dns.servers)
         client = DnsClient(servers or system_name_servers())
         trust = None
-        if dns.validate_dnssec and runtime.destinations.asks_dane:
+        if dns.validate_dnssec:
             trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), judged)
-            trust.start()
+            if runtime.destinations.asks_dane:
+                trust.start()  # else the first message that requires TLS does
         return Resolver(self._loop, client, hosts=read_hosts(), trust=trust)
 
     def _make_sts(self) -> StsPolicies:

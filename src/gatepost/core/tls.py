@@ -113,6 +113,17 @@ class StsPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsWishes:
+    """What a message itself asks of TLS (RFC 8689): REQUIRETLS, or that `TLS-Required: No` is heeded. Not both."""
+
+    requiretls: bool = False
+    tls_optional: bool = False
+
+
+NO_WISHES = TlsWishes()
+
+
+@dataclass(frozen=True, slots=True)
 class TlsPlan:
     """What one delivery connection must be like, and which rule asked for it.
 
@@ -124,6 +135,11 @@ class TlsPlan:
     at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule. `client_hello` is what the
     operator says of the peer's stomach; nothing makes it small by itself. `monitored` is the
     plan of a rule in monitor mode: it is judged beside this one, and nothing depends on what it says.
+
+    `requiretls` is the plan of a message that requires TLS (RFC 8689): `proving` are then the TLSA records that prove the host, or
+    `host_names` its names that were learnt securely, one of which the certificate has to carry; `returned` says why the host can
+    never take the message, if so.
+    `relaxed` is the plan without what the recipient published, for a message with `TLS-Required: No`: it decides where this one refuses.
     """
 
     level: TlsLevel
@@ -140,11 +156,31 @@ class TlsPlan:
     forbidden: str = ""
     client_hello: ClientHello = ClientHello.DEFAULT
     monitored: TlsPlan | None = None
+    requiretls: bool = False
+    host_names: tuple[ReferenceName, ...] = ()
+    returned: str = ""
+    relaxed: TlsPlan | None = None
+    proving: DanePlan | None = None
 
     @property
     def mandatory(self) -> bool:
-        """Nothing passes without TLS: the level says so, or what the recipient published."""
-        return self.level.mandatory or self.dane is not None or self.sts_enforced
+        """Nothing passes without TLS: the level says so, what the recipient published, or the message itself."""
+        return self.level.mandatory or self.dane is not None or self.sts_enforced or self.requiretls
+
+    @property
+    def tls_optional(self) -> bool:
+        """`TLS-Required: No` is heeded."""
+        return self.relaxed is not None
+
+    @property
+    def deciding(self) -> TlsPlan:
+        """The plan that has the last word: what the operator asks, where the message waives the rest."""
+        return self if self.relaxed is None else self.relaxed
+
+    @property
+    def uncalled(self) -> str:
+        """Why the host is not even called, or empty."""
+        return self.returned or self.deciding.forbidden
 
     @property
     def sts_enforced(self) -> bool:
@@ -154,12 +190,18 @@ class TlsPlan:
     @property
     def judges_chain(self) -> bool:
         """The chain is judged by the authorities' lists."""
-        return self.level.verifies or self.sts is not None
+        return self.level.verifies or self.sts is not None or (self.requiretls and self.records is None)
+
+    @property
+    def records(self) -> DanePlan | None:
+        """The usable TLSA records that the certificate is held against, if any."""
+        dane = self.dane or self.proving
+        return dane if dane is not None and dane.records else None
 
     @property
     def speaks_of_trust(self) -> bool:
         """The log tells whether the certificate was verified."""
-        return self.level.verifies or self.sts_enforced or (self.dane is not None and bool(self.dane.records))
+        return self.level.verifies or self.sts_enforced or self.records is not None or self.requiretls
 
 
 class TlsStage(StrEnum):
@@ -221,6 +263,7 @@ class TlsFacts:
     monitored: TlsFacts | None = (
         None  # the same connection as the monitored plan looks at it; None: no difference
     )
+    host_match: NameMatch | None = None  # the host's name that it carries, as REQUIRETLS wants it
 
 
 class TlsVerdict(StrEnum):
@@ -240,8 +283,9 @@ class TlsOutcome:
     plan: TlsPlan
     facts: TlsFacts
     reason: str = ""
-    note: str = ""  # what a policy in testing would have refused
+    note: str = ""  # what a policy in testing would have refused, or what TLS-Required: No let pass
     monitored: TlsOutcome | None = None  # what the plan of a rule in monitor mode says of the connection
+    permanent: bool = False  # refused, and for this message the host will not do later either
 
     @property
     def may_pass(self) -> bool:

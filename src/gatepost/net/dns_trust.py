@@ -38,10 +38,14 @@ class ProbeNames:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The verdict on one server. `reason` says what it lacks, and is empty when it validates."""
+    """The verdict on one server. `reason` says what it lacks, and is empty when it validates.
+
+    `untried`: it lacks no more than an answer, which may come later.
+    """
 
     server: NameServer
     reason: str = ""
+    untried: bool = False
 
     @property
     def validates(self) -> bool:
@@ -63,9 +67,11 @@ async def probe(server: NameServer, names: ProbeNames) -> Validation:
             return Validation(server, f"takes the broken signature of {names.bogus}")
         unchecked = await _ask(server, names.bogus, dns.rdatatype.A, unchecked=True)
     except NoAnswer as failure:
-        return Validation(server, str(failure))
+        return Validation(server, str(failure), untried=True)
     if unchecked.rcode() != dns.rcode.NOERROR:
-        return Validation(server, f"cannot reach {names.bogus}, which would show that it validates")
+        return Validation(
+            server, f"cannot reach {names.bogus}, which would show that it validates", untried=True
+        )
     return Validation(server)
 
 
@@ -94,6 +100,11 @@ class DnsTrust:
     def validating(self) -> bool:
         """Some server's AD flag counts."""
         return any(verdict.validates for verdict in self.verdicts)
+
+    @property
+    def started(self) -> bool:
+        """The servers are probed."""
+        return self._task is not None
 
     async def settled(self) -> None:
         """Until the servers were probed once, or it takes too long."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gatepost.core.address import IPAddress
 from gatepost.core.tlsa import TlsaAnswer, owner
 from gatepost.net.dns_answer import DnsAnswer, Mx, PtrAnswer
+from gatepost.net.dns_trust import Validation
 from gatepost.net.resolver import Resolver
 from gatepost.wire.mta_sts import StsPolicy
 
@@ -71,6 +72,13 @@ class Overheard:
         answer = await self._resolver.tlsa(host, port)
         self._keep(LookUp("TLSA", owner(answer.base or host, port), answer))
         return answer
+
+    async def want_proof(self) -> None:
+        await self._resolver.want_proof()
+
+    @property
+    def verdicts(self) -> tuple[Validation, ...]:
+        return self._resolver.verdicts
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
         return await self._resolver.ptr_confirmed(address)

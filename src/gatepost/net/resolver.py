@@ -161,6 +161,15 @@ class Resolver:
         except NoAnswer as failure:
             return _temporary(str(failure))
 
+    async def want_proof(self) -> None:
+        """What is signed shall be known from now on: a message requires it. The servers are tried, if nothing asked for that before."""
+        if self._trust is None:
+            return
+        if not self._trust.started:
+            self._trust.start()
+            self.forget()  # nobody knew what of it was signed
+        await self._trust.settled()
+
     @property
     def verdicts(self) -> tuple[Validation, ...]:
         """What the probe of each server came to; none where DNSSEC is not asked for, or before the first probe."""
@@ -225,7 +234,7 @@ class Resolver:
     async def _ask(
         self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
     ) -> DnsAnswer[T]:
-        if self._trust is not None:
+        if self._trust is not None and self._trust.started:
             await self._trust.settled()
         try:
             question = dns.name.from_text(name)

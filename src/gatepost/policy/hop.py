@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gatepost.core.address import IPAddress
 from gatepost.core.tlsa import TlsaAnswer
-from gatepost.policy.tls_out import HopNames
+from gatepost.policy.reference_names import HopNames
 from gatepost.wire.mta_sts import StsPolicy
 
 
@@ -19,6 +19,7 @@ class Hop:
     names: HopNames
     tlsa: TlsaAnswer | None = None  # None: not asked for, or the hop is an address
     sts: tuple[str, StsPolicy] | None = None  # the MTA-STS policy that counts here, with its domain
+    doubt: str = ""  # what could not be learnt of the way here, where a message requires that it be proven
 
     @property
     def host(self) -> str:

@@ -68,6 +68,7 @@ def _server_facts(
     finding = verdict.worst
     match = match_names(chain[0], plan.names) if chain else None
     listed = match_names(chain[0], [plan.sts.host]) if plan.sts and chain else None
+    own = match_names(chain[0], plan.host_names) if plan.host_names and chain else None
     return TlsFacts(
         **common,  # type: ignore[arg-type]
         chain_judged=True,
@@ -80,13 +81,15 @@ def _server_facts(
         names_tried=plan.names,
         sts_match=listed is not None
         and listed.presented.startswith("DNS:"),  # no common name (RFC 8461 §4.2)
+        host_match=own,
     )
 
 
 def _by_dane(plan: TlsPlan, chain: Sequence[bytes], now: float) -> dict[str, str]:
-    if plan.dane is None or not plan.dane.records:
+    records = plan.records
+    if records is None:
         return {}
-    verdict = judge_dane(chain, plan.dane, now)
+    verdict = judge_dane(chain, records, now)
     if verdict.record is None:
         return {"dane_problem": verdict.problem}
     return {"dane_match": record_name(verdict.record)}

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
-from gatepost.policy.tls_out import HopNames
+from gatepost.policy.reference_names import HopNames
 from gatepost.wire.mta_sts import StsPolicy, read_policy
 
 NOT_ASKED = "not-asked"

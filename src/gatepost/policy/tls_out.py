@@ -10,21 +10,21 @@ The table is requirements D, R23 to R27h. Where it is silent:
 - A failure behind the 220 of STARTTLS always ends that connection; on the other hosts of the same attempt
   the preferred levels then pass only over TLS (R24, `clear_allowed=False`). Only an entry's
   `preferred_clear_after` lets a later attempt leave TLS out.
-- Reference names carry their source (architecture 4, Names). They are tried in the order of trust, so
-  that a match is put down to unsigned DNS only when no better name matches.
 - What the recipient published binds at every level but None: TLSA records (RFC 7672, `dane`) make TLS mandatory, and a certificate
   that matches none of them is refused, and an enforced MTA-STS policy (RFC 8461, `mta_sts`) makes TLS and a certificate for the
   host's name mandatory; where they could not be looked up the host is not used. Only a match on a signed way
   verifies the domain; a match for a host that unsigned DNS named counts for nothing beyond the host (D8).
-- An address written as the next hop brings the recipient domain and its own IP, no name from DNS.
+- Which names a certificate may be valid for is told in `reference_names`, what a message itself may ask in `requiretls` (RFC 8689).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
 from gatepost.core.tls import (
+    DanePlan,
     NameSource,
     ReferenceName,
     StsPlan,
@@ -39,6 +39,16 @@ from gatepost.core.tlsa import TlsaAnswer
 from gatepost.policy.dane import plan_dane
 from gatepost.policy.destinations import DestinationEntry, DestinationRule, DestinationTable
 from gatepost.policy.mta_sts import plan_sts, sts_problem
+from gatepost.policy.reference_names import HopNames, mismatch, reference_names
+from gatepost.policy.requiretls import (
+    NOT_JUDGED,
+    Way,
+    heedless,
+    proof,
+    required,
+    waived,
+    way_to,
+)
 from gatepost.wire.mta_sts import StsPolicy
 
 __all__ = [
@@ -49,6 +59,7 @@ __all__ = [
     "HopNames",
     "judge_tls",
     "plan_tls",
+    "reference_names",
     "verification_text",
 ]
 
@@ -68,30 +79,6 @@ STARTTLS_REFUSED = "STARTTLS unexpected response"
 NOT_TRIED = "STARTTLS was not sent on this connection"
 SWITCHED_OFF = "TLS is off for this destination"
 GIVEN_UP = "STARTTLS was left out after broken handshakes, as preferred_clear_after says"
-NOT_JUDGED = "the certificate was not judged on this connection"
-
-MAX_NAMES_SHOWN = 10  # of one certificate; a peer may present a thousand
-
-
-@dataclass(frozen=True, slots=True)
-class HopNames:
-    """The names that lead to one address, and where each came from.
-
-    `domain` is the recipient's; `route_host` what the operator wrote in the smtp route, empty without one;
-    `mx_host` the host of the MX record (or the domain itself where there is none), empty for a `[host]`
-    route; `mx_signed` that the look-up of the MX records was signed, `mx_secure` that the host's addresses were too; `ptr_host` the
-    confirmed reverse name of the address. `literal` says that the next hop was written as an address, by the operator or in the
-    recipient.
-    """
-
-    domain: str
-    route_host: str = ""
-    mx_host: str = ""
-    mx_secure: bool = False
-    mx_signed: bool = False
-    ptr_host: str = ""
-    address: str = ""
-    literal: bool = False
 
 
 def plan_tls(
@@ -104,23 +91,60 @@ def plan_tls(
     broken_attempts: int = 0,
     tlsa: TlsaAnswer | None = None,
     sts: tuple[str, StsPolicy] | None = None,
+    requiretls: bool = False,
+    tls_optional: bool = False,
+    doubt: str = "",
 ) -> TlsPlan:
     """The plan for one connection.
 
     `clear_allowed` is False once a handshake failed behind the 220 in this attempt; `alert` is the global
     switch of R30; `certificate` the outbound client profile; `broken_attempts` counts the earlier attempts of
     this message that ended with a broken handshake; `tlsa` what DNS says of the host's TLSA records, where the rule asks; `sts` the
-    MTA-STS policy of the next hop with the domain that it belongs to.
+    MTA-STS policy of the next hop with the domain that it belongs to. `requiretls` and `tls_optional` are the message's wishes
+    (RFC 8689); the first wins. `doubt` says what could not be learnt of the way to the host (`requiretls.way_to`).
     """
-    level = rule.level
-    route_proven = bool(hop.route_host and not hop.mx_host)
-    dane, forbidden = plan_dane(
-        rule, tlsa, (hop.domain, hop.route_host, hop.mx_host), domain_proven=hop.mx_signed or route_proven
+    make = partial(
+        _plan,
+        hop=hop,
+        clear_allowed=clear_allowed,
+        certificate=certificate,
+        broken_attempts=broken_attempts,
+        tlsa=tlsa,
+        sts=sts,
     )
+
+    def wished(rule: DestinationRule, *, alert: bool) -> TlsPlan:
+        plan = make(rule, alert=alert, requiretls=requiretls, doubt=doubt)
+        if tls_optional and not requiretls:
+            return replace(plan, relaxed=make(heedless(rule), alert=alert))
+        return plan
+
+    plan = wished(rule, alert=alert)
+    return plan if rule.monitored is None else replace(plan, monitored=wished(rule.monitored, alert=False))
+
+
+def _plan(
+    rule: DestinationRule,
+    *,
+    hop: HopNames,
+    clear_allowed: bool,
+    alert: bool,
+    certificate: str,
+    broken_attempts: int,
+    tlsa: TlsaAnswer | None,
+    sts: tuple[str, StsPolicy] | None,
+    requiretls: bool = False,
+    doubt: str = "",
+) -> TlsPlan:
+    """The plan of one rule."""
+    level = rule.level
+    proven = hop.mx_signed or bool(hop.route_host and not hop.mx_host)
+    dane, forbidden = plan_dane(rule, tlsa, hop.asked, domain_proven=proven)
     policy_of, policy = sts or ("", None)
     sts_plan, unlisted = plan_sts(rule, policy, policy_of, hop.mx_host, dane)
     published = dane is not None or (sts_plan is not None and sts_plan.enforced)
-    optional = level.tries and not level.mandatory and not published
+    optional = level.tries and not level.mandatory and not published and not requiretls
+    way = way_to(rule, hop, tlsa, policy, doubt) if requiretls else Way()
     skip = (
         optional and rule.preferred_clear_after is not None and broken_attempts >= rule.preferred_clear_after
     )
@@ -129,26 +153,19 @@ def plan_tls(
         domain=hop.domain,
         rule=rule.path,
         names=_names(rule, hop, sts_plan) if level.verifies else (),
-        sni=(dane.base if dane is not None else _sni(hop)) if level.tries else "",
+        sni=_sni(hop, dane or way.records) if level.tries else "",
         clear_allowed=level is TlsLevel.NONE or skip or (optional and clear_allowed),
         certificate=certificate if level.tries and rule.client_certificate else "",
         alert_on_failure=alert and (level.mandatory or published),
         skip_starttls=skip,
         dane=dane,
         sts=sts_plan,
-        forbidden=forbidden or unlisted,
+        forbidden=forbidden or unlisted or way.forbidden,
         client_hello=rule.client_hello,
-        monitored=None
-        if rule.monitored is None
-        else plan_tls(
-            rule.monitored,
-            hop,
-            clear_allowed=clear_allowed,
-            certificate=certificate,
-            broken_attempts=broken_attempts,
-            tlsa=tlsa,
-            sts=sts,
-        ),
+        requiretls=requiretls,
+        host_names=way.names,
+        returned=way.returned,
+        proving=way.records,
     )
 
 
@@ -160,44 +177,10 @@ def _names(rule: DestinationRule, hop: HopNames, sts: StsPlan | None) -> tuple[R
     return (sts.host, *(name for name in names if (name.name, name.is_address) != (sts.host.name, False)))
 
 
-def reference_names(rule: DestinationRule, hop: HopNames) -> tuple[ReferenceName, ...]:
-    """The names that the certificate may be valid for, the most trusted first, each once.
-
-    The plain verify levels take unsigned MX names only with `insecure_names: allow`; the hosted level takes
-    them by definition. A PTR name is taken only with `insecure_names: allow`, at any level.
-    """
-    names: dict[tuple[str, bool], ReferenceName] = {}
-
-    def add(name: str, source: NameSource, *, is_address: bool = False) -> None:
-        plain = name.rstrip(".").lower()
-        if plain:
-            names.setdefault((plain, is_address), ReferenceName(plain, source, is_address))
-
-    if hop.domain.startswith("["):
-        add(_literal_address(hop.domain), NameSource.OPERATOR, is_address=True)
-    else:
-        add(hop.domain, NameSource.OPERATOR)
-    if hop.literal:
-        add(hop.address, NameSource.OPERATOR, is_address=True)
-        return tuple(names.values())
-    add(hop.route_host, NameSource.OPERATOR)
-    if hop.mx_secure:
-        add(hop.mx_host, NameSource.DNSSEC)
-    elif rule.insecure_names or rule.level is TlsLevel.REQUIRED_VERIFY_HOSTED:
-        add(hop.mx_host, NameSource.INSECURE_DNS)
-    if rule.insecure_names:
-        add(hop.ptr_host, NameSource.INSECURE_DNS)
-    return tuple(names.values())
-
-
-def _literal_address(literal: str) -> str:
-    """`[192.0.2.1]` and `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3) without their dress."""
-    inner = literal.strip("[]")
-    return inner[5:] if inner.lower().startswith("ipv6:") else inner
-
-
-def _sni(hop: HopNames) -> str:
-    """The name of the host we connect to; none for an address (RFC 6066 §3)."""
+def _sni(hop: HopNames, dane: DanePlan | None) -> str:
+    """The name under which the TLSA records stand, else that of the host we connect to; none for an address (RFC 6066 §3)."""
+    if dane is not None:
+        return dane.base
     if hop.literal:
         return ""
     return (hop.mx_host or hop.route_host or hop.domain).rstrip(".").lower()
@@ -209,15 +192,19 @@ def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     A plan in monitor mode is judged beside it, by what was seen for it; the verdict does not know of it.
     """
     outcome = _judge(plan, facts)
+    if plan.requiretls:
+        outcome = required(outcome)
+    elif plan.relaxed is not None:
+        outcome = waived(outcome, _judge(plan.relaxed, facts))
     if plan.monitored is None:
         return outcome
-    return replace(outcome, monitored=_judge(plan.monitored, facts.monitored or facts))
+    return replace(outcome, monitored=judge_tls(plan.monitored, facts.monitored or facts))
 
 
 def _judge(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     stage = facts.stage
-    if plan.forbidden:
-        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, plan.forbidden)
+    if plan.forbidden or plan.returned:
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, plan.forbidden or plan.returned)
     if stage is TlsStage.ESTABLISHED:
         return _judge_established(plan, facts)
     reason = _stage_reason(plan, facts)
@@ -291,35 +278,42 @@ def _verification_problem(plan: TlsPlan, facts: TlsFacts) -> tuple[str, str]:
         return facts.chain_problem, f" ({who})" if who else ""
     # A match that was found under another plan counts only when this plan names it with the same source.
     if facts.match is None or facts.match.reference not in plan.names:
-        return _mismatch(plan, facts), ""
+        return mismatch(plan.names, facts), ""
     return "", ""
-
-
-def _mismatch(plan: TlsPlan, facts: TlsFacts) -> str:
-    tried = ", ".join(name.name for name in plan.names) or "no name"
-    presented = facts.chain[0].names if facts.chain else ()
-    shown = ", ".join(presented[:MAX_NAMES_SHOWN]) or "a certificate without names"
-    if len(presented) > MAX_NAMES_SHOWN:
-        shown += f" and {len(presented) - MAX_NAMES_SHOWN} more"
-    return f"host name mismatch: {tried} not in {shown}"
 
 
 def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
     """`yes: NAME`, `yes: NAME (from unsigned DNS)`, `yes: DANE-EE 3 1 1` or `no: why`; behind a yes also what warns, in brackets."""
-    if facts.dane_match and plan.dane is not None:
-        if plan.dane.domain_proven:
-            return f"yes: {facts.dane_match}"
-        if not plan.level.verifies:
-            # The host is who DNS says, but nobody vouches that the domain's mail belongs there (D8).
-            return f"no: {facts.dane_match} of {plan.dane.base}, a name from unsigned DNS"
-    if plan.sts is not None and plan.sts.enforced and not plan.level.verifies:
-        return f"yes: {plan.sts.host.name} (MTA-STS)"
+    if plan.requiretls and (proven := proof(plan, facts)):
+        return f"yes: {proven}"
+    if told := _by_what_was_published(plan, facts):
+        return told
     problem, _ = _verification_problem(plan, facts)
     if problem or facts.match is None:
         return f"no: {problem}"
     unsigned = facts.match.reference.source is NameSource.INSECURE_DNS
     warning = f" ({facts.chain_warning})" if facts.chain_warning else ""
     return f"yes: {facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}{warning}"
+
+
+def _by_what_was_published(plan: TlsPlan, facts: TlsFacts) -> str:
+    """What TLSA records or an enforced policy say of the certificate; empty where the level's names decide.
+
+    A failure is told here only where the message waived it (`TLS-Required: No`): else nothing passes.
+    """
+    dane, sts = plan.dane, plan.sts
+    if dane is not None and dane.records:
+        if not facts.dane_match:
+            return f"no: {facts.dane_problem or NOT_JUDGED}"
+        if dane.domain_proven:
+            return f"yes: {facts.dane_match}"
+        if not plan.level.verifies:
+            # The host is who DNS says, but nobody vouches that the domain's mail belongs there (D8).
+            return f"no: {facts.dane_match} of {dane.base}, a name from unsigned DNS"
+    if sts is not None and sts.enforced and not plan.level.verifies:
+        problem = sts_problem(sts, facts)
+        return f"no: MTA-STS: {problem}" if problem else f"yes: {sts.host.name} (MTA-STS)"
+    return ""
 
 
 def verification_text(outcome: TlsOutcome) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gatepost.core.tls import TlsOutcome, TlsStage, TlsVerdict
+from gatepost.core.tls import TlsOutcome, TlsPlan, TlsStage, TlsVerdict
 from gatepost.policy.monitor import monitoring
 
 
@@ -36,11 +36,28 @@ class FailureStatus:
 
 
 def failure_status(outcome: TlsOutcome) -> FailureStatus:
-    """The enhanced code, its phrase and the TLS reason of a refused connection; always a 4.y.z: kept, retried."""
-    text = f"TLS {outcome.plan.level.value}: {outcome.reason}"
+    """The enhanced code, its phrase and the TLS reason of a refused connection.
+
+    A 4.y.z: kept, retried; but for a message that requires TLS and can never have it here (RFC 8689 §4.2.1).
+    """
+    plan = outcome.plan
+    text = f"{'REQUIRETLS' if plan.requiretls else f'TLS {plan.level.value}'}: {outcome.reason}"
+    if outcome.permanent:
+        return FailureStatus("5.7.10", "Encryption needed", text)
     if outcome.facts.stage in (TlsStage.HANDSHAKE_FAILED, TlsStage.ESTABLISHED):
         return FailureStatus("4.7.5", "Cryptographic failure", text)
     return FailureStatus("4.7.4", "Security features not supported", text)
+
+
+def required_words(plan: TlsPlan) -> str:
+    """What made TLS mandatory, for the line of R30: `required`, `preferred with DANE`, `preferred with MTA-STS`, `REQUIRETLS`."""
+    if plan.requiretls:
+        return "REQUIRETLS"
+    if plan.sts is not None and plan.sts_enforced:
+        return f"{plan.level.value} with MTA-STS"
+    if plan.dane is not None or plan.forbidden:
+        return f"{plan.level.value} with DANE"
+    return plan.level.value
 
 
 _OF_A_DELIVERY = (
@@ -54,6 +71,9 @@ _OF_A_DELIVERY = (
     "matched",
     "name_source",
     "monitor",
+    "requiretls",
+    "tls_optional",
+    "note",
 )
 
 
@@ -69,7 +89,8 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
     unless a rule in monitor mode was evaluated.
     """
     plan, facts = outcome.plan, outcome.facts
-    match = facts.match if outcome.verdict is TlsVerdict.VERIFIED else None
+    verified = outcome.verdict is TlsVerdict.VERIFIED
+    match = (facts.host_match if plan.requiretls else None) or facts.match if verified else None
     seen = monitoring(outcome) if outcome.monitored is not None else None
     return {
         "wanted": plan.level.value,
@@ -85,7 +106,9 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "sni": plan.sni,
         "client_certificate": plan.certificate,
         "client_hello": plan.client_hello.value,
-        "forbidden": plan.forbidden,
+        "forbidden": plan.forbidden or plan.returned,
+        "requiretls": plan.requiretls,
+        "tls_optional": plan.tls_optional,
         "dane": plan.dane and [record.text() for record in plan.dane.records],
         "dane_base": plan.dane and plan.dane.base,
         "dane_match": facts.dane_match,

@@ -25,7 +25,7 @@ from gatepost.core.events import (
     Warned,
 )
 from gatepost.core.reply import Reply
-from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict
+from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict, TlsWishes
 from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
@@ -36,7 +36,7 @@ from gatepost.policy.tls_out import (
     judge_tls,
     verification_text,
 )
-from gatepost.policy.tls_words import failure_line, failure_status, tls_record
+from gatepost.policy.tls_words import failure_line, failure_status, required_words, tls_record
 from gatepost.relay.deliver import Connection
 from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
 from gatepost.relay.monitoring import report_monitored
@@ -49,6 +49,7 @@ from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
 from gatepost.wire.smtp_client import BEHIND_STARTTLS, ClientEngine
 
 REMEMBER_NO_CERTIFICATE = 86_400.0
+_STAGES = {"4.7.4": Stage.TLS_UNSUPPORTED, "4.7.5": Stage.TLS, "5.7.10": Stage.TLS_NEEDED}
 
 
 class HopFailed(Exception):
@@ -79,6 +80,7 @@ class Opener:
         rule: DestinationRule,
         hop: Hop,
         turn: Turn = Turn(),
+        wishes: TlsWishes = NO_WISHES,
     ) -> None:
         self._services = services
         self._runtime = runtime
@@ -86,6 +88,7 @@ class Opener:
         self._rule = rule
         self._hop = hop
         self._turn = turn
+        self._wishes = wishes
         self._times = runtime.document.delivery.timeouts
         self._dcid = 0
         self._stream: Stream | None = None
@@ -106,10 +109,11 @@ class Opener:
             self._hop,
             clear_allowed=clear_allowed,
             broken_attempts=broken_attempts,
+            wishes=self._wishes,
         )
         until = self._services.unwelcome_certificates.get(self._memory(plan))
         if plan.certificate and until is not None and until > self._services.clock.monotonic():
-            return replace(plan, certificate="")
+            return _changed(plan, certificate="")
         return plan
 
     def _memory(self, plan: TlsPlan) -> tuple[Any, ...]:
@@ -118,8 +122,8 @@ class Opener:
     async def open(self, *, clear_allowed: bool, broken_attempts: int) -> Connection:
         """A connection on which mail may pass. Raises HopFailed."""
         plan = self.plan(clear_allowed=clear_allowed, broken_attempts=broken_attempts)
-        if plan.forbidden:
-            raise self._forbidden(plan)
+        if plan.uncalled:
+            raise self._uncalled(plan)
         try:
             return await self._attempt(plan)
         except _CertificateUnwelcome:
@@ -128,7 +132,7 @@ class Opener:
             text = f"{self._hop} broke the handshake after asking for a client certificate: trying without it"
             self._services.journal.emit(Noted(self._now(), text, {"dcid": self._dcid}))
             # It failed behind the 220 (R24): neither this connection nor another host may be in clear now.
-            again = replace(plan, certificate="", clear_allowed=False)
+            again = _changed(plan, certificate="", clear_allowed=False)
             try:
                 return await self._attempt(again)
             except HopFailed as error:
@@ -241,7 +245,7 @@ class Opener:
         """Bring the connection to what the plan wants, or raise HopFailed."""
         capabilities = engine.capabilities
         assert capabilities is not None
-        if not plan.level.tries or plan.skip_starttls:
+        if not plan.level.tries or plan.deciding.skip_starttls:
             facts = TlsFacts(TlsStage.NOT_TRIED)
         elif not capabilities.esmtp:
             facts = TlsFacts(TlsStage.NO_ESMTP)
@@ -316,6 +320,8 @@ class Opener:
         refused = outcome.verdict is TlsVerdict.REFUSED
         if facts.stage is TlsStage.REFUSED and refused and facts.reply is not None:
             self._report(ConnectionBroken("STARTTLS refused", facts.reply))
+        if outcome.note:
+            emit(Warned(now, f"DCID {self._dcid} {outcome.note}"))
         if line := failure_line(outcome):
             self._services.counters.tls_out_failed += 1
             emit(OutboundTlsFailed(now, self._dcid, line, outcome.verdict is TlsVerdict.CLEAR, record))
@@ -323,40 +329,39 @@ class Opener:
             self._services.counters.tls_out += 1
             domain = plan.domain if plan.speaks_of_trust else ""
             verification = verification_text(outcome)
-            if outcome.note:
-                emit(Warned(now, f"DCID {self._dcid} {outcome.note}"))
             emit(
                 OutboundTlsEstablished(
                     now, self._dcid, facts.protocol, facts.cipher, domain, verification, record
                 )
             )
         report_monitored(self._services, self._dcid, outcome)
-        if refused and plan.mandatory:
-            address = str(self._hop.address)
-            emit(OutboundTlsRequired(now, self._dcid, address))
-            emit(
-                RequiredTlsFailed(
-                    now, plan.domain, address, plan.level.value, outcome.reason, plan.alert_on_failure
-                )
-            )
+        if refused and plan.deciding.mandatory:
+            emit(OutboundTlsRequired(now, self._dcid, str(self._hop.address)))
+            self._tell_required(outcome)
 
-    def _forbidden(self, plan: TlsPlan) -> HopFailed:
+    def _tell_required(self, outcome: TlsOutcome) -> None:
+        """R30. What only this message required is told, and no alert: its destination may be as it always was."""
+        plan = outcome.plan.deciding
+        alert = plan.alert_on_failure and not plan.requiretls
+        address, wanted = str(self._hop.address), required_words(plan)
+        self._services.journal.emit(
+            RequiredTlsFailed(self._now(), plan.domain, address, wanted, outcome.reason, alert)
+        )
+
+    def _uncalled(self, plan: TlsPlan) -> HopFailed:
         """The host is not even called: what its domain published could not be learnt, or asks for what it cannot give."""
         outcome = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
         self.trails.append(Trail(plan, outcome=outcome))
         self._keep_record()
-        wanted, alert = f"{plan.level.value} with DANE", plan.alert_on_failure
-        self._services.journal.emit(
-            RequiredTlsFailed(self._now(), plan.domain, str(self._hop.address), wanted, outcome.reason, alert)
-        )
+        self._tell_required(outcome)
         return self._refused(outcome)
 
     def _refused(self, outcome: TlsOutcome) -> HopFailed:
         status = failure_status(outcome)
         code = str(outcome.facts.reply.code) if outcome.facts.reply is not None else "000"
         failure = Failure(
-            Stage.TLS if status.status.endswith("7.5") else Stage.TLS_UNSUPPORTED,
-            False,
+            _STAGES[status.status],
+            outcome.permanent,
             (status.text,),
             code,
             status.status,
@@ -385,6 +390,12 @@ class Opener:
         hop = self._hop
         fixed = self._runtime.sources.get(hop.address.version)
         return str(fixed) if fixed is not None else source_towards(hop.address, hop.port)
+
+
+def _changed(plan: TlsPlan, **changes: Any) -> TlsPlan:
+    """The plan with these changes, and the one that decides in its place, if any."""
+    relaxed = plan.relaxed and replace(plan.relaxed, **changes)
+    return replace(plan, relaxed=relaxed, **changes)
 
 
 def _unwelcome(event: object) -> ConnectionBroken:

@@ -20,6 +20,7 @@ from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection, Stale
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
+from gatepost.relay.proven_way import resolve_proven
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -264,10 +265,10 @@ class _Courier:
             return None
 
     async def _on_new(self, due: Due) -> Outcome:
-        """Try the hops in order. What fails for all of them fails all that is ready at the destination."""
+        """Try the hops in order. What fails for all of them fails all that is ready at the destination and asks the same of TLS."""
         runtime = self._services.runtime
         try:
-            hops = await self._hops(runtime)
+            hops = await self._hops(runtime, due)
         except Unresolved as error:
             return await self._all_fail(due, failed(due, error.failure))
         clear_allowed, began = True, self._services.clock.now()
@@ -290,7 +291,7 @@ class _Courier:
         self, runtime: Runtime, hop: Hop, due: Due, turn: Turn, *, clear_allowed: bool
     ) -> Outcome:
         """Try one address: on an idle connection of another destination, or on a new one. Raises HopFailed."""
-        opener = Opener(self._services, runtime, self._destination, self._rule(), hop, turn)
+        opener = Opener(self._services, runtime, self._destination, self._rule(), hop, turn, due.wishes)
         broken = _broken_attempts(due)
         self._connection = self._couriers.borrow(
             opener.key(clear_allowed=clear_allowed, broken_attempts=broken)
@@ -301,8 +302,10 @@ class _Courier:
         self._connection = await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)
         return await self._connection.send(due)
 
-    async def _hops(self, runtime: Runtime) -> list[Hop]:
+    async def _hops(self, runtime: Runtime, due: Due) -> list[Hop]:
         destination, now = self._destination, self._services.clock.monotonic()
+        if due.message.envelope.requiretls:
+            return await resolve_proven(self._services, runtime, destination.domain, self._rule())
         if destination.hops is not None and destination.hops_of is runtime and now < destination.hops_until:
             return destination.hops
         destination.hops = await resolve(self._services, runtime, destination.domain, self._rule())
@@ -311,10 +314,10 @@ class _Courier:
         return destination.hops
 
     async def _all_fail(self, due: Due, outcome: Outcome) -> Outcome:
-        """The destination is out of reach: all that stands ready there shares the failure."""
+        """The destination is out of reach: all that stands ready there, and asks the same of TLS, shares the failure."""
         failure = outcome.failures[due.rids[0]]
         self._destination.hops = None
-        while (other := self._destination.take()) is not None:
+        while (other := self._destination.take(like=due)) is not None:
             await self._settle(other, failed(other, failure, outcome.dcid))
         return outcome
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from gatepost.core.envelope import Envelope
 from gatepost.core.events import (
     DeliveryClosed,
     DeliveryStarted,
@@ -22,6 +23,7 @@ from gatepost.core.tls import TlsOutcome
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
 from gatepost.policy.hop import Hop
+from gatepost.policy.requiretls import strengthened
 from gatepost.policy.tls_out import judge_tls
 from gatepost.policy.tls_words import delivery_record, tls_record
 from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
@@ -136,13 +138,24 @@ class Connection:
         A commit drains the connection: the route that led here, the level or the authorities may be others now.
         """
         runtime = self._services.runtime
-        if runtime is not self.runtime:
+        envelope, plan = due.message.envelope, self.outcome.plan
+        if runtime is not self.runtime or (envelope.requiretls and self._lacks_requiretls(envelope)):
             return False
-        if clear_allowed and destination is self.destination:
+        same = envelope.requiretls is plan.requiretls and envelope.tls_optional is plan.tls_optional
+        if same and clear_allowed and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
+        if envelope.requiretls and hop is None and strengthened(rule) is not rule:
+            return False  # what was published was not looked up for this connection
         hop = hop or self.hop
-        plan = plan_for(runtime, rule, hop, clear_allowed=clear_allowed, broken_attempts=broken_attempts)
+        plan = plan_for(
+            runtime,
+            rule,
+            hop,
+            clear_allowed=clear_allowed,
+            broken_attempts=broken_attempts,
+            wishes=due.wishes,
+        )
         outcome = judge_tls(plan, self.outcome.facts)
         if not outcome.may_pass or pool_key(hop, plan, runtime) != self.key:
             return False
@@ -160,7 +173,9 @@ class Connection:
         message = due.message
         refusal = self._cannot_take(message)
         if refusal is not None:
-            return failed(due, refusal, self.dcid)
+            outcome = failed(due, refusal, self.dcid)
+            outcome.elsewhere = refusal.stage is Stage.REQUIRETLS
+            return outcome
         everyone = message.envelope.recipients
         chosen = everyone if len(due.rids) == len(everyone) else tuple(everyone[rid] for rid in due.rids)
         fresh = self.messages == 0
@@ -196,6 +211,9 @@ class Connection:
     def _cannot_take(self, message: StoredMessage) -> Failure | None:
         """What the peer's capabilities forbid before anything is sent."""
         capabilities = self._capabilities
+        if message.envelope.requiretls and self._lacks_requiretls(message.envelope):
+            text = f"{self.hop.host} does not offer REQUIRETLS, which the message needs"
+            return Failure(Stage.REQUIRETLS, True, (text,), remote=self.remote)
         if message.envelope.smtputf8 and not capabilities.smtputf8:
             text = f"{self.hop.host} does not support internationalised mail (SMTPUTF8)"
             return Failure(Stage.UTF8, True, (text,), remote=self.remote)
@@ -203,6 +221,10 @@ class Connection:
             text = f"{self.hop.host} takes messages of at most {capabilities.size} bytes"
             return Failure(Stage.SIZE, True, (text,), remote=self.remote)
         return None
+
+    def _lacks_requiretls(self, envelope: Envelope) -> bool:
+        """The host makes no promise about the next hop. A report goes there all the same, lest it be lost (RFC 8689 §5)."""
+        return not self._capabilities.requiretls and not envelope.sender.null
 
     async def _envelope(self, message: StoredMessage, recipients: tuple[Any, ...]) -> EnvelopeAnswered:
         self.stream.set_deadline(self._times.command)

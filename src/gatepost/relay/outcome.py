@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from gatepost.core.reply import Reply
+from gatepost.core.tls import TlsWishes
 from gatepost.store.spool import StoredMessage
 
 
@@ -28,6 +29,19 @@ class Due:
     def attempts(self) -> int:
         """How often these recipients were tried before."""
         return max(self.message.progress[rid].attempts for rid in self.rids)
+
+    @property
+    def wishes(self) -> TlsWishes:
+        """What the message itself asks of TLS."""
+        envelope = self.message.envelope
+        return TlsWishes(envelope.requiretls, envelope.tls_optional)
+
+    def fares_like(self, other: Due) -> bool:
+        """What keeps one from its destination keeps the other: both ask the same of TLS."""
+        ours, theirs = self.message.envelope, other.message.envelope
+        if ours.requiretls is not theirs.requiretls or ours.tls_optional is not theirs.tls_optional:
+            return False
+        return not ours.requiretls or ours.sender.null is theirs.sender.null
 
 
 class Stage(Enum):
@@ -47,6 +61,8 @@ class Stage(Enum):
     POLICY = ("7.1", "Delivery not authorized")
     TLS_UNSUPPORTED = ("7.4", "Security features not supported")
     TLS = ("7.5", "Cryptographic failure")
+    TLS_NEEDED = ("7.10", "Encryption needed")  # RFC 8689 §4.2.1
+    REQUIRETLS = ("7.30", "REQUIRETLS support required")  # RFC 8689 §4.2.1
     DELETED = ("3.0", "Bounced by administrator")
 
 
@@ -120,11 +136,18 @@ class Decision:
 
 
 def telling(known: Failure, other: Failure) -> Failure:
-    """Of two hosts' failures the one to report: what TLS prevented comes before what the network did (R29)."""
+    """Of two hosts' failures the one to report: what TLS prevented comes before what the network did (R29).
+
+    What may pass before what is final: while one host might still take the message, it waits.
+    """
+    if known.permanent is not other.permanent:
+        return other if known.permanent else known
     return known if _RANK.get(known.stage, 0) > _RANK.get(other.stage, 0) else other
 
 
-_RANK = {Stage.TLS: 2, Stage.TLS_UNSUPPORTED: 1}
+_RANK = {Stage.REQUIRETLS: 4, Stage.TLS_NEEDED: 3, Stage.TLS: 2, Stage.TLS_UNSUPPORTED: 1}
+BY_TLS = frozenset(_RANK)
+"""Where TLS, or the want of it, kept the message back."""
 
 
 def failed(due: Due, failure: Failure, dcid: int = 0) -> Outcome:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gatepost.config.values import limit_number
 from gatepost.core.envelope import Recipient
 from gatepost.core.events import BounceDropped, BounceGenerated, Event, MessageQueued
-from gatepost.relay.outcome import Decision, Failure, Outcome, Stage
+from gatepost.relay.outcome import BY_TLS, Decision, Failure, Outcome
 from gatepost.relay.services import Services
 from gatepost.store.spool import BodyDamaged, BodyWriter, Progress, StoredMessage
 from gatepost.wire.dsn import Kind, RecipientReport, Report, make_report, returns_full, wants
@@ -50,7 +50,8 @@ def wanted_reports(message: StoredMessage, outcome: Outcome, decision: Decision)
 
 async def read_original(services: Services, message: StoredMessage) -> bytes:
     """As much of the original as a report may carry; empty when it cannot be read."""
-    full = returns_full(Kind.FAILED, message.envelope.ret, message.size)
+    envelope = message.envelope
+    full = returns_full(Kind.FAILED, envelope.ret, message.size, requiretls=envelope.requiretls)
     wanted = message.size if full else min(message.size, HEADERS_READ)
     pieces: list[bytes] = []
     try:
@@ -130,6 +131,7 @@ class Reporter:
             envelope.ret,
             envelope.envelope_id,
             envelope.smtputf8,
+            requiretls=envelope.requiretls,
         )
 
 
@@ -147,7 +149,7 @@ def _about(
             remote=outcome.remote,
             last_attempt=now,
         )
-    tls = failure.stage in (Stage.TLS, Stage.TLS_UNSUPPORTED)
+    tls = failure.stage in BY_TLS
     return RecipientReport(
         recipient,
         status=failure.report_status,

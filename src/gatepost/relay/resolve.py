@@ -23,8 +23,9 @@ from gatepost.policy.mx import (
     drop_ourselves,
     order_hosts,
 )
+from gatepost.policy.reference_names import HopNames
 from gatepost.policy.route import FixedHosts, Reject, RouteHost, UseAddress, UseDns
-from gatepost.policy.tls_out import DestinationRule, HopNames
+from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.services import Runtime, Services
 
@@ -42,7 +43,7 @@ Told = Callable[[LeftOut], None]
 """Is told of each host and address that DNS names and that is not used."""
 
 
-def _nobody(left_out: LeftOut) -> None:
+def nobody(left_out: LeftOut) -> None:
     """A delivery does not ask what was left out."""
 
 
@@ -59,7 +60,7 @@ def _unresolved(stage: Stage, text: str, *, permanent: bool) -> Unresolved:
 
 
 async def resolve(
-    services: Services, runtime: Runtime, domain: str, rule: DestinationRule, told: Told = _nobody
+    services: Services, runtime: Runtime, domain: str, rule: DestinationRule, told: Told = nobody
 ) -> list[Hop]:
     """The hops of a recipient domain, in the order in which they are to be tried. Raises Unresolved.
 

@@ -70,14 +70,22 @@ class Destination:
         self.hops_of: Runtime | None = None
         self.hops_until = 0.0
 
-    def take(self) -> Due | None:
-        """The next due; those that were withdrawn meanwhile are passed over."""
-        while self.ready:
+    def take(self, like: Due | None = None) -> Due | None:
+        """The next due, or the next that fares `like` another; those that were withdrawn meanwhile are dropped."""
+        passed: list[Due] = []
+        found: Due | None = None
+        while self.ready and found is None:
             due = self.ready.popleft()
-            if not due.withdrawn:
+            if due.withdrawn:
+                continue
+            if like is None or due.fares_like(like):
+                found = due
                 due.taken = True
-                return due
-        return None
+            else:
+                passed.append(due)
+        if passed:
+            self.ready.extendleft(reversed(passed))
+        return found
 
     @property
     def quiet(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gatepost.core.tls import TlsFacts, TlsOutcome, TlsPlan
+from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsWishes
 from gatepost.net.tls import TlsSession
 from gatepost.pki.judge import ChainVerdict, Purpose
 from gatepost.policy.hop import Hop
@@ -19,9 +19,15 @@ from gatepost.relay.services import Runtime, Services
 
 
 def plan_for(
-    runtime: Runtime, rule: DestinationRule, hop: Hop, *, clear_allowed: bool, broken_attempts: int
+    runtime: Runtime,
+    rule: DestinationRule,
+    hop: Hop,
+    *,
+    clear_allowed: bool,
+    broken_attempts: int,
+    wishes: TlsWishes = NO_WISHES,
 ) -> TlsPlan:
-    """The plan for a connection to this hop."""
+    """The plan for a connection to this hop, for messages with these wishes."""
     return plan_tls(
         rule,
         hop.names,
@@ -31,6 +37,9 @@ def plan_for(
         alert=runtime.document.destination_controls.global_.alert_on_required_tls_failure,
         certificate=runtime.client_certificate,
         broken_attempts=broken_attempts,
+        requiretls=wishes.requiretls,
+        tls_optional=wishes.tls_optional,
+        doubt=hop.doubt,
     )
 
 

@@ -25,7 +25,7 @@ from gatepost.core.events import (
     RecipientDelayed,
 )
 from gatepost.policy.retry import GiveUp, Retry, RetrySchedule, after_failure, warning_due
-from gatepost.relay.outcome import Decision, Due, Failure, Outcome, Stage
+from gatepost.relay.outcome import BY_TLS, Decision, Due, Failure, Outcome, Stage
 from gatepost.relay.report import Made, Reporter, read_original, wanted_reports
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Services
@@ -61,14 +61,11 @@ def decide(
                 if warning_due(schedule, received=message.received, now=now, warned=progress.warned):
                     decision.warn.append(rid)
             case GiveUp(reason):
-                stage = failure.stage if failure.stage in _TOLD_AFTER_EXPIRY else Stage.EXPIRED
+                # What TLS kept back until it expired: the sender can only act on knowing it.
+                stage = failure.stage if failure.stage in BY_TLS else Stage.EXPIRED
                 texts = (reason, *failure.texts)
                 decision.bounced[rid] = Failure(stage, True, texts, failure.code, "", failure.remote)
     return decision
-
-
-# What kept a message from being delivered until it expired, where the sender can only act on knowing it.
-_TOLD_AFTER_EXPIRY = (Stage.TLS, Stage.TLS_UNSUPPORTED)
 
 
 class Settler:

@@ -83,6 +83,14 @@ class StsPolicies:
             asking.add_done_callback(lambda _: self._asking.pop(domain, None))
         return await asyncio.shield(asking)
 
+    async def doubt(self, domain: str) -> str:
+        """Why it is not known, after `of` found no policy, that the domain has none; empty where that is known."""
+        known = self._known.get(domain)
+        if known is not None and known.problem:
+            return f"its MTA-STS policy could not be fetched: {known.problem}"
+        answer = await self._resolver().txt(f"_mta-sts.{domain}")
+        return f"its MTA-STS record could not be looked up: {answer.detail}" if answer.temporary else ""
+
     def account(self, domain: str) -> StsAccount | None:
         """What is remembered of a domain (normalised), after `of`; None where it announces no policy."""
         known = self._known.get(domain)

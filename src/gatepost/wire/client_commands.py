@@ -4,7 +4,8 @@ Every text that goes into a command passes one of the checks here, whoever suppl
 configuration, addresses from a peer or from the API, RFC 3461 values. A text that cannot be sent
 raises `UnsendableText`; nothing is repaired silently, since a repaired address is another address.
 
-RFC 5321 §4.1.1.2–3 (MAIL, RCPT), RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 §3.4 (SMTPUTF8), RFC 3461 §4 (DSN).
+RFC 5321 §4.1.1.2–3 (MAIL, RCPT), RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 §3.4 (SMTPUTF8), RFC 3461 §4 (DSN),
+RFC 8689 §2 (REQUIRETLS).
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def mail_line(transaction: Transaction, offer: Capabilities) -> str:
         line += " BODY=8BITMIME"
     if transaction.smtputf8 and offer.smtputf8:
         line += " SMTPUTF8"
+    if transaction.requiretls and offer.requiretls:
+        line += " REQUIRETLS"
     if offer.dsn and transaction.use_dsn:
         if transaction.ret:
             line += f" RET={transaction.ret.value}"

@@ -51,6 +51,7 @@ class Transaction:
     ret: Ret = Ret.UNSET
     envelope_id: str = ""
     use_dsn: bool = True
+    requiretls: bool = False
 
     @classmethod
     def of(cls, envelope: Envelope, recipients: tuple[Recipient, ...], size: int) -> Transaction:
@@ -63,6 +64,7 @@ class Transaction:
             envelope.smtputf8,
             envelope.ret,
             envelope.envelope_id,
+            requiretls=envelope.requiretls,
         )
 
 

@@ -10,7 +10,8 @@ somebody else's making (case C25). ENVID and ORCPT are decoded only where the de
 
 What is returned (RFC 3461 §4.3): the whole message only in a failure report, only when RET=FULL asked
 for it, and only up to 64 KiB; without RET we choose headers, since a report to a forged sender must not
-carry somebody's content. Headers are cut at 64 KiB.
+carry somebody's content. Headers are cut at 64 KiB. A report about a message that requires TLS requires it too, and carries headers
+only, whatever RET says (RFC 8689 §5).
 
 The 7-bit form is used wherever it can be: only a report *to* an address in UTF-8 needs SMTPUTF8 on
 its way and then uses `message/global-delivery-status`; otherwise such addresses stand in the
@@ -55,7 +56,7 @@ class Report:
     """What is reported: one kind of news about some recipients of one message.
 
     `to` is the sender of the original, `original` its octets (as much as the caller has read, from the
-    start), `size` its whole length. `arrived` and the times in `recipients` are seconds since the epoch.
+    start), `size` its whole length, `requiretls` that it requires TLS. `arrived` and the times in `recipients` are seconds since the epoch.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Report:
     envelope_id: str = ""
     smtputf8: bool = False
     subject: str = ""
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ def wants(recipient: Recipient, kind: Kind) -> bool:
             return Notify.SUCCESS in notify
 
 
-def returns_full(kind: Kind, ret: Ret, size: int) -> bool:
+def returns_full(kind: Kind, ret: Ret, size: int, *, requiretls: bool = False) -> bool:
     """Whether the report carries the whole original: the caller then reads all of it, else its headers."""
-    return kind is Kind.FAILED and ret is Ret.FULL and size <= MAX_RETURNED
+    return kind is Kind.FAILED and ret is Ret.FULL and size <= MAX_RETURNED and not requiretls
 
 
 def make_report(report: Report, *, now: float, boundary: str) -> Dsn:
@@ -123,6 +125,7 @@ def make_report(report: Report, *, now: float, boundary: str) -> Dsn:
         recipients=(Recipient(report.to, frozenset({Notify.NEVER})),),
         body_8bit=not content.isascii(),
         smtputf8=utf8,
+        requiretls=report.requiretls,
     )
     return Dsn(content, envelope)
 
@@ -250,7 +253,8 @@ def _fields(fields: Iterable[tuple[str, str]]) -> str:
 
 def _original_part(report: Report) -> bytes:
     content = report.original
-    if returns_full(report.kind, report.ret, report.size) and len(content) >= report.size:
+    full = returns_full(report.kind, report.ret, report.size, requiretls=report.requiretls)
+    if full and len(content) >= report.size:
         media = "message/global" if report.smtputf8 else "message/rfc822"
     else:
         media = "message/global-headers" if report.smtputf8 else "text/rfc822-headers"

@@ -93,6 +93,18 @@ _TLS_ADVICE = (
     "administrator, or the recipient's: their mail server's encryption or certificate has to be mended. "
     "Sending the message again does not help before that."
 )
+_REQUIRED_ADVICE = {
+    "7.10": (
+        "You asked that this message travel only over encrypted connections to servers that prove who they are (REQUIRETLS). Nothing "
+        "on the way to this recipient can do that. Ask them for another address, or, if what you wrote need not be protected like this, "
+        "send it again without that request."
+    ),
+    "7.30": (
+        "You asked that this message travel only through servers that promise to keep it protected (REQUIRETLS). The recipient's "
+        "server makes no such promise. Ask the recipient for another address, or, if what you wrote need not be protected like this, "
+        "send it again without that request."
+    ),
+}  # RFC 8689
 _POLICY_ADVICE = (
     "The recipient's server refuses the message by its rules; ask your administrator, or theirs, for help."
 )
@@ -151,9 +163,9 @@ def _happening(report: RecipientReport) -> str:
 
 def advice(report: RecipientReport) -> str:
     """What the sender can do about a failure."""
-    if report.tls_reason:
-        return _TLS_ADVICE
     detail = report.status.partition(".")[2]
+    if report.tls_reason:
+        return _REQUIRED_ADVICE.get(detail, _TLS_ADVICE)
     if detail.startswith("7."):
         return _POLICY_ADVICE
     return _ADVICE.get(detail, _OTHER_ADVICE)
