@@ -1,4 +1,4 @@
-"""The typer application that people type at: the commands of `control.shell`, and `start`."""
+"""The typer application that people type at: the commands of `control.shell`, `start`, and `zoo`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gatepost.app.zoo.command import make as make_zoo
 from gatepost.control.shell import make_app
 from gatepost.core.errors import Exit, OperatorError
 
@@ -42,6 +43,7 @@ def run_commands(arguments: Sequence[str]) -> int:
     """Parse and run; returns the exit code. OperatorError (a wrong use is exit 2) and bugs pass to the caller."""
     app = make_app()
     app.command("start")(start)
+    app.add_typer(make_zoo())
     command = typer.main.get_command(app)
     try:
         result = command.main(list(arguments), prog_name="gatepost", standalone_mode=False)

@@ -1,8 +1,9 @@
-"""`gatepost start` as a child process of the show.
+"""`gatepost start` as a child process of the show, or of the zoo.
 
 It has a session of its own, so that Ctrl-C reaches the show alone, which then stops it in good order. Run as
-`python -m gatepost.app.show.gateway PARENT HOME` it is the child: it asks the kernel to end it with its parent, so
-that no gateway is left behind whatever happens to the show, and is `gatepost start` from then on.
+`python -m gatepost.app.show.gateway PARENT HOME [OPTION...]` it is the child: it asks the kernel to end it with its parent, so
+that no gateway is left behind whatever happens to the show, and is `gatepost start` from then on. Another program is tied to its parent
+in the same way by `under_parent`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,21 +22,23 @@ from gatepost.core.errors import Exit, OperatorError
 
 READY = "Gatepost is running"
 LONGEST_LINE = 64 * 1024
+RUN = "--run"
 GRACE = 5.0  # seconds behind the gateway's own stop time
 
 
 class GatewayProcess:
     """The gateway on `home`, from `start` to `stop`. `said` are the lines it wrote before it was ready."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, options: Sequence[str] = ()) -> None:
         self._home = home
+        self._options = options
         self._process: Process | None = None
         self.said: list[str] = []
 
     async def start(self) -> None:
         """Start it and wait until it is up. Raises OperatorError with its own words when it ends before that."""
         self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", __name__, str(os.getpid()), str(self._home),
+            sys.executable, "-P", "-m", __name__, str(os.getpid()), str(self._home), *self._options,
             stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -100,13 +103,21 @@ async def _relay(stream: asyncio.StreamReader, tell: Callable[[str], None]) -> N
         tell(line.decode("utf-8", "replace").rstrip())
 
 
+def under_parent(command: Sequence[str]) -> tuple[str, ...]:
+    """A command line that runs `command`, which the kernel ends with this process."""
+    return (sys.executable, "-P", "-m", __name__, str(os.getpid()), RUN, *command)
+
+
 def _be_gateway() -> None:
-    """The child: bound to its parent's life, else exactly `gatepost start --home HOME`."""
+    """The child: bound to its parent's life, else exactly `gatepost start --home HOME`, or the command behind `--run`."""
     from gatepost.app.hardening import die_with_parent
-    from gatepost.app.main import main
 
     die_with_parent(int(sys.argv[1]))
-    sys.argv = ["gatepost", "start", "--home", sys.argv[2]]
+    if sys.argv[2] == RUN:
+        os.execv(sys.argv[3], sys.argv[3:])
+    from gatepost.app.main import main
+
+    sys.argv = ["gatepost", "start", "--home", *sys.argv[2:]]
     main()
 
 
