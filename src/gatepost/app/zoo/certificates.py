@@ -215,6 +215,8 @@ RECIPES: Mapping[str, Recipe] = {
     "mx-only": lambda k, n: k.sub.issue([n.mx]),
     "name-in-cn": _common_name("{domain}"),
     "right-cn-wrong-san": lambda k, n: k.ca.issue(["mx.other.example"], common_name=n.domain),
+    "mx-in-cn": _common_name("{mx}"),
+    "sibling": lambda k, n: k.sub.issue([f"other.{n.domain}"]),
     "wildcard": lambda k, n: k.sub.issue([f"*.{n.domain}"]),
     "wildcard-too-high": lambda k, n: k.ca.issue(["*.example"]),
     "wildcard-two-labels": lambda k, n: k.ca.issue([f"*.{n.domain.partition('.')[2]}", "*.example"]),

@@ -76,7 +76,11 @@ PURPOSES = (
     ),
     _one("negative-serial", "A negative serial number.", fine()),
     _one(
-        "no-certificate", "Octets that are no certificate.", broken("asn1"), shows="garbage", does="by-hand"
+        "no-certificate",
+        "Octets that are no certificate.",
+        broken("ASN1 lib"),
+        shows="garbage",
+        does="by-hand",
     ),
 )
 KEYS = (

@@ -99,6 +99,36 @@ def untrusted(problem: str, zone: Zone = Zone.DARK) -> Expected:
     )
 
 
+def misnamed(shown: str, zone: Zone = Zone.DARK) -> Expected:
+    """A certificate for other names; `shown` is part of how the log shows them."""
+    return expect(
+        (NONE, CLEAR, OFF),
+        (PV, ENCRYPTED, shown),
+        (STRICT, REFUSED, shown),
+        without_records(zone),
+        ("rest", ENCRYPTED, ""),
+    )
+
+
+def by_dane(base: Expected, verdict: Verdict, reason: str) -> Expected:
+    """`base`, and this wherever DANE is asked for."""
+    return but(base, (DANE, verdict, reason))
+
+
+def unusable(base: Expected, why: str) -> Expected:
+    """`base`, and TLSA records of which none is usable: TLS at least, and nothing where DANE is mandatory (D5)."""
+    return but(
+        base,
+        ("dane dane-sts", ENCRYPTED, ""),
+        ("dane-mandatory", REFUSED, f"none of the TLSA records of {{mx}} is usable: {why}"),
+    )
+
+
+def by_policy(base: Expected, verdict: Verdict, reason: str) -> Expected:
+    """`base`, and this wherever MTA-STS is asked for."""
+    return but(base, (STS, verdict, reason))
+
+
 def unreached(verdict: Verdict, reason: str) -> Expected:
     """What DNS says ends it before any connection, whatever the level."""
     return expect(("rest", verdict, reason))

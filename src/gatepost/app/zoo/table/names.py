@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatepost.app.zoo.table.expect import Expected, fine, hosted_only, untrusted
+from gatepost.app.zoo.table.expect import Expected, fine, hosted_only, misnamed, untrusted
 from gatepost.app.zoo.table.shape import Host, Inhabitant, Zone
 
 MISMATCH = "host name mismatch: {domain}"
@@ -35,19 +35,19 @@ INHABITANTS = (
     _one("wildcard-partial", "Wildcards for a part of a label.", untrusted(MISMATCH)),
     _one("address", "Carries an IP address.", untrusted(MISMATCH)),
     _one("address-as-name", "An IP address written as a name.", untrusted(MISMATCH)),
-    _one("nul-in-san", "A NUL behind the right name.", untrusted(r"DNS:{domain}\x00.evil")),
-    _one("nul-in-cn", "A NUL behind the right name, in the CN.", untrusted(r"CN:{domain}\x00.evil")),
+    _one("nul-in-san", "A NUL behind the right name.", misnamed(r"DNS:{domain}\x00.evil")),
+    _one("nul-in-cn", "A NUL behind the right name, in the CN.", misnamed(r"CN:{domain}\x00.evil")),
     _one(
         "crlf-in-san",
         "A name that goes on in a new line of the log.",
-        untrusted(r"\x0d\x0aInfo: DCID 1 close"),
+        misnamed(r"\x0d\x0aInfo: DCID 1 close"),
     ),
-    _one("crlf-in-cn", "A CN that goes on in a new header field.", untrusted(r"\x0d\x0aBcc: x")),
-    _one("percent-in-cn", "A CN of format directives.", untrusted("CN:%s%n%x{{0}}")),
-    _one("ansi-in-san", "Control sequences for terminals in a name.", untrusted(r"\x1b[2J")),
+    _one("crlf-in-cn", "A CN that goes on in a new header field.", misnamed(r"\x0d\x0aBcc: x")),
+    _one("percent-in-cn", "A CN of format directives.", misnamed("CN:%s%n%x{{0}}")),
+    _one("ansi-in-san", "Control sequences for terminals in a name.", misnamed(r"\x1b[2J")),
     _one("u-label", "A name with a letter that is not ASCII.", untrusted(MISMATCH)),
-    _one("trailing-dot", "Names with a dot at the end.", untrusted("DNS:{domain}.")),
-    _one("empty-san", "An empty list of names.", untrusted("CN:zoo")),
+    _one("trailing-dot", "Names with a dot at the end.", misnamed("DNS:{domain}.")),
+    _one("empty-san", "An empty list of names.", misnamed("CN:zoo")),
     _one("thousand-names", "A thousand names, the right ones last.", fine()),
-    _one("thousand-wrong-names", "A thousand names, all of others.", untrusted("and 990 more")),
+    _one("thousand-wrong-names", "A thousand names, all of others.", misnamed("n9.other.example and")),
 )
