@@ -68,6 +68,21 @@ def test_an_issuer_that_is_not_sent_counts_only_where_dns_holds_it_whole() -> No
     assert judge(GOOD.chain_der[:1], whole).record == whole
 
 
+def test_a_whole_key_in_dns_anchors_what_it_signed() -> None:
+    """RFC 7671 §5.2.3: the issuer itself need not be sent."""
+    key = record_of(ROOT.root_der, Usage.DANE_TA, Selector.PUBLIC_KEY, Matching.FULL)
+    assert judge(GOOD.chain_der, key) == DaneVerdict(key)
+    direct = ROOT.issue(["mx.partner.example"])
+    assert judge(direct.chain_der[:1], key) == DaneVerdict(key)
+    assert "host name mismatch" in judge(GOOD.chain_der, key, names=["other.example"]).problem
+    assert judge(GOOD.chain_der, key, now=NOW + 4e8).problem == "certificate has expired"
+    assert judge(GOOD.chain_der[:1], key).record is None  # what the key signed is missing
+    other = record_of(TestAuthority("Other").root_der, Usage.DANE_TA, Selector.PUBLIC_KEY, Matching.FULL)
+    assert judge(GOOD.chain_der, other).problem == "issuers are not of the TLSA records of mx.partner.example"
+    nonsense = Tlsa(2, 1, 0, b"no key at all")
+    assert judge(GOOD.chain_der, nonsense).record is None
+
+
 def test_names_and_dates_matter_for_an_issuers_record() -> None:
     record = record_of(SUB_DER, Usage.DANE_TA)
     wrong = judge(GOOD.chain_der, record, names=["other.example", "partner.example"])

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from gatepost.core.tls import PeerCertificate
@@ -148,6 +148,14 @@ def signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         return _verify(child, issuer.public_key())
+    except (InvalidSignature, *UNREADABLE):
+        return False
+
+
+def signed_with(child: x509.Certificate, public_key_der: bytes) -> bool:
+    """The key (SubjectPublicKeyInfo) made the child's signature, whoever holds it."""
+    try:
+        return _verify(child, load_der_public_key(public_key_der))
     except (InvalidSignature, *UNREADABLE):
         return False
 

@@ -2,7 +2,8 @@
 
 DANE-EE: the host's own certificate or key is the one of the record; its names and dates do not matter, the signed zone speaks for both
 (D6). DANE-TA: a certificate that was sent along, or that stands whole in DNS, is the record's; the host's certificate leads to it, is in
-date and good for a server, and carries one of the names. One record that matches is enough. Never raises for what a peer sends.
+date and good for a server, and carries one of the names. Where only the issuer's key stands whole in DNS, the certificate that it
+signed stands in the issuer's place (RFC 7671 §5.2.3). One record that matches is enough. Never raises for what a peer sends.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from gatepost.core.tls import DanePlan, ReferenceName
 from gatepost.core.tlsa import Matching, Selector, Tlsa, Usage
 from gatepost.pki.anchors import Anchors
-from gatepost.pki.certificate import Certificate, read_certificate
+from gatepost.pki.certificate import Certificate, read_certificate, signed_with
 from gatepost.pki.checks import Purpose, check_path
 from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.names import match_names
@@ -46,7 +47,7 @@ def judge_dane(chain: Sequence[bytes], plan: DanePlan, now: float) -> DaneVerdic
     others = _readable(chain[1:MAX_SENT])
     problem = ""
     for record in issuers:
-        for anchor in _anchors(record, others):
+        for anchor in _anchors(record, leaf, others):
             problem = _problem(leaf, others, anchor, plan.names, now)
             if not problem:
                 return DaneVerdict(record)
@@ -66,12 +67,14 @@ def _readable(chain: Sequence[bytes]) -> list[Certificate]:
     return read
 
 
-def _anchors(record: Tlsa, sent: Sequence[Certificate]) -> list[Certificate]:
-    """The certificates that the record names: among those that were sent, or the one that it holds."""
+def _anchors(record: Tlsa, leaf: Certificate, sent: Sequence[Certificate]) -> list[Certificate]:
+    """The certificates that the record names: among those that were sent, or the one that it holds, or those that its key signed."""
     found = [one for one in sent if record.matches(one.der, one.public_key_der)]
-    if not found and record.selector == Selector.CERTIFICATE and record.matching == Matching.FULL:
-        found = _readable([record.data])
-    return found
+    if found or record.matching != Matching.FULL:
+        return found
+    if record.selector == Selector.CERTIFICATE:
+        return _readable([record.data])
+    return [one for one in (*sent, leaf) if signed_with(one.parsed, record.data)]
 
 
 def _problem(
