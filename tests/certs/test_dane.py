@@ -20,7 +20,7 @@ from gatepost.certs.dane import (
     useful,
 )
 from gatepost.config.load import load_plain
-from gatepost.core.tlsa import Matching, Selector, Tlsa, Usage, association, of_issuer, of_key
+from gatepost.core.tlsa import UNREADABLE, Matching, Selector, Tlsa, Usage, association, of_issuer, of_key
 from gatepost.pki.certificate import read_certificate
 
 NOW = 1_800_000_000.0
@@ -163,7 +163,7 @@ def test_a_key_alone_is_covered_by_records_of_keys_only() -> None:
 def test_usages_that_smtp_does_not_know_cover_nothing() -> None:
     for usage in (0, 1, 7):
         assert not covers(record(ONE, usage, 1, 1), ONE, HOST, NOW)
-    assert not useful([record(ONE, 1, 1, 1), Tlsa(3, 1, 1, b"short"), Tlsa(-1, -1, -1, b"")])
+    assert not useful([record(ONE, 1, 1, 1), Tlsa(3, 1, 1, b"short"), UNREADABLE])
     assert useful([record(ONE, 1, 1, 1), of_key(ONE.public_key)])
 
 

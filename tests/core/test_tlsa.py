@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.core.tlsa import (
+    UNREADABLE,
     Matching,
     Selector,
     Tlsa,
@@ -63,6 +64,7 @@ def test_every_usable_form_matches_its_own_certificate_only(
         (Tlsa(3, 1, 3, SHA256), "unknown matching type 3"),
         (Tlsa(3, 1, 1, SHA512), "64 octets of a digest that has 32"),
         (Tlsa(3, 1, 0, b""), "no octets"),
+        (UNREADABLE, "a record that cannot be read"),
     ],
 )
 def test_what_smtp_cannot_use_says_why(record: Tlsa, why: str) -> None:

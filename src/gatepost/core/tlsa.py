@@ -56,6 +56,8 @@ class Tlsa:
     @property
     def unusable(self) -> str:
         """Why SMTP cannot use the record, or empty (RFC 7672 §3.1: only DANE-TA and DANE-EE)."""
+        if self == UNREADABLE:
+            return "a record that cannot be read"
         if self.usage in (Usage.PKIX_TA, Usage.PKIX_EE):
             return f"usage {self.usage} is not for SMTP"
         if self.usage not in (Usage.DANE_TA, Usage.DANE_EE):
@@ -79,6 +81,10 @@ class Tlsa:
     def text(self) -> str:
         """As a zone file has it: `3 1 1 8d02…`."""
         return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
+
+UNREADABLE = Tlsa(-1, -1, -1, b"")
+"""Stands for a record whose octets are none of a TLSA record: there, and of no use (D9)."""
 
 
 class TlsaState(StrEnum):

@@ -28,7 +28,7 @@ import dns.rdatatype
 import dns.reversename
 
 from gatepost.core.address import IPAddress
-from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, owner
+from gatepost.core.tlsa import UNREADABLE, Tlsa, TlsaAnswer, TlsaState, owner
 from gatepost.net.dns_answer import (
     DnsAnswer,
     DnsStatus,
@@ -340,7 +340,7 @@ def _text_record(record: Any) -> str:
     return b"".join(record.strings).decode("ascii", "backslashreplace")
 
 
-_UNREADABLE: Any = Tlsa(-1, -1, -1, b"")  # only TLSA records may be unreadable: there, but of no use (D9)
+_UNREADABLE: Any = UNREADABLE  # only TLSA records may be damaged in an answer that counts
 
 
 def _tlsa_record(record: Any) -> Tlsa:

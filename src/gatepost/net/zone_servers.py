@@ -21,7 +21,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from gatepost.core.tlsa import Tlsa
+from gatepost.core.tlsa import UNREADABLE, Tlsa
 from gatepost.net.dns_client import DnsClient, NameServer, NoAnswer, ask_server
 
 MAX_SERVERS = 16
@@ -130,7 +130,7 @@ async def tlsa_set(server: NameServer, name: str, seconds: float = SECONDS) -> T
         raise NoAnswer(f"{dns.rcode.to_text(rcode)} from {server}")
     sets = [found for found in message.answer if _is(found, wanted, dns.rdatatype.TLSA)]
     records = [Tlsa(r.usage, r.selector, r.mtype, bytes(r.cert)) for found in sets for r in found]
-    unreadable = [Tlsa(-1, -1, -1, b"")] * answer.damaged
+    unreadable = [UNREADABLE] * answer.damaged
     return TlsaSet(
         (*sorted(records, key=Tlsa.text), *unreadable), max((int(found.ttl) for found in sets), default=0)
     )
