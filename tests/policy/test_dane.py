@@ -117,6 +117,21 @@ def test_a_host_that_unsigned_dns_named_is_trusted_and_the_domain_is_not_verifie
     assert judge_tls(required, with_names).verdict is TlsVerdict.VERIFIED
 
 
+@pytest.mark.parametrize("level", TRYING)
+def test_mandatory_dane_takes_no_host_that_unsigned_mx_records_named(level: TlsLevel) -> None:
+    """D8: whoever changes the MX records could name a host of his own, whose TLSA records are in order."""
+    for answer in (FOUND, UNUSABLE):
+        outcome = judge_tls(plan(level, Dane.MANDATORY, answer, UNSIGNED), MATCHED)
+        assert outcome.verdict is TlsVerdict.REFUSED
+        assert outcome.reason == (
+            "DANE is mandatory for this destination, and the MX records of partner.example are not signed"
+        )
+    routed = HopNames("partner.example", route_host="hub.example", mx_host="mx.hub.example")
+    assert "the MX records of hub.example" in plan(level, Dane.MANDATORY, FOUND, routed).forbidden
+    direct = HopNames("partner.example", route_host="relay.example")
+    assert not plan(level, Dane.MANDATORY, FOUND, direct).forbidden
+
+
 def test_an_operators_route_proves_the_way_to_its_host() -> None:
     hop = HopNames("partner.example", route_host="relay.example")
     assert judge_tls(plan(TlsLevel.PREFERRED, Dane.OPPORTUNISTIC, FOUND, hop), MATCHED).verdict is (

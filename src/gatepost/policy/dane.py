@@ -1,7 +1,7 @@
 """DANE for SMTP: what a host's TLSA records ask of a delivery (RFC 7672; rules D1 to D8, architecture 4).
 
 A destination asks for DANE *opportunistically* (records are heeded where there are any) or *mandatorily* (nothing goes to a host that
-cannot be authenticated by them). Level `none` is final and knows no DANE (R23). What was published is never overruled by a level:
+cannot be authenticated by them, or that unsigned MX records named: whoever changes those may name a host of his own, with records). Level `none` is final and knows no DANE (R23). What was published is never overruled by a level:
 records that could not be looked up forbid the host, a certificate that matches none refuses the connection, records of which none is
 usable still ask for TLS.
 """
@@ -19,12 +19,12 @@ MANDATORY = "DANE is mandatory for this destination, and"
 
 
 def plan_dane(
-    rule: DestinationRule, answer: TlsaAnswer | None, names: Sequence[str], *, domain_proven: bool
+    rule: DestinationRule, answer: TlsaAnswer | None, names: tuple[str, str, str], *, domain_proven: bool
 ) -> tuple[DanePlan | None, str]:
     """What the records ask for, and why the host may not be used at all, if so.
 
-    `answer` is None where nothing was looked up: the next hop is an address. `names` are the next-hop domain and the MX host, which
-    count beside the records' own name for an issuer's records (RFC 7672 §3.2.2).
+    `answer` is None where nothing was looked up: the next hop is an address. `names` are the recipient domain, the
+    route's host, and the MX host, which count beside the records' own name for an issuer's records (RFC 7672 §3.2.2).
     """
     if not rule.asks_dane:
         return None, ""
@@ -36,6 +36,9 @@ def plan_dane(
             return None, f"its TLSA records could not be looked up: {answer.detail}"
         case TlsaState.UNAVAILABLE | TlsaState.ABSENT:
             return None, f"{MANDATORY} {answer.detail}" if mandatory else ""
+        case TlsaState.FOUND if mandatory and not domain_proven:
+            # RFC 7672 §2.2.1 lets only the opportunistic use go on from an unsigned MX (D8).
+            return None, f"{MANDATORY} the MX records of {names[1] or names[0]} are not signed"
         case TlsaState.FOUND:
             pass
     records = tuple(strongest(answer.records))
