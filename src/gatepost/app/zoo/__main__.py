@@ -23,10 +23,6 @@ from gatepost.control.shell.screen import note, say_json
 from gatepost.core.errors import Exit
 
 
-class _Ended(Exception):
-    """The person wants it to end."""
-
-
 async def _serve(options: Options, folder: Path) -> int:
     """All of one run; returns the exit code."""
     chosen = [one for one in INHABITANTS if not options.inhabitants or one.name in options.inhabitants]
@@ -37,16 +33,16 @@ async def _serve(options: Options, folder: Path) -> int:
         assert play is not None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, play.cancel)
+        watch: asyncio.Task[None] | None = None
         try:
             await population.open(group, lambda what: note(f"Starting {what}"))
             watch = group.create_task(population.stage.ended(), name="gateway's end")
             if options.check:
-                code = await _check(options, population, columns)
-            else:
-                code = await _stay(options, population, columns[0] if options.levels else Column.DANE_STS)
-            watch.cancel()
-            return code
+                return await _check(options, population, columns)
+            return await _stay(options, population, columns[0] if options.levels else Column.DANE_STS)
         finally:
+            if watch is not None:
+                watch.cancel()  # from here on its end is asked for
             await population.close()
 
 

@@ -192,6 +192,11 @@ class Hosts:
         talk = Talk(sock, host)
         with suppress(OSError, Gone, SSL.Error):
             host.behaviour(talk)
+        with suppress(OSError):
+            # What the other side still sends must not make a reset of our end, which could overtake our last words.
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65_536):
+                pass
         with self._lock:
             self._open.discard(sock)
         sock.close()
