@@ -1,4 +1,4 @@
-"""Addresses of the zoo, all of them for documentation (RFC 5737, RFC 3849), and who is where."""
+"""Addresses of the zoo, all of them for documentation (RFC 5737), and who is where."""
 
 from __future__ import annotations
 
