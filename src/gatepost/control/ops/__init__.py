@@ -9,7 +9,7 @@
     profiles        what they share; consequences  what a commit means for certificates
     authorities     ca.*
     acme            acme.*; acme_parts  what every commit asks of it; acme_rehearsal  a dry run
-    explain         explain, explain.live
+    explain         explain, explain.live   verify        tlsverify, daneverify
     queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
     users           user.*; sender_warnings  what a configuration lacks without them

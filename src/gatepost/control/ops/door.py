@@ -50,6 +50,8 @@ _MODULES = {
     "ca.crl": "revocation",
     "queue": "queue",
     "explain": "explain",
+    "tlsverify": "verify",
+    "daneverify": "verify",
     "reputation": "reputation",
     "sts": "own_sts",
     "status": "status",

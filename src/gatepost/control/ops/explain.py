@@ -29,7 +29,7 @@ STOPPED = "the gateway is not running: what DNS says, DNSSEC, policies of recipi
 
 async def look(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """The tree without calls."""
-    domain, draft = _domain(arguments), _draft(context, arguments, caller)
+    domain, draft = recipient(arguments), _draft(context, arguments, caller)
     if context.gateway is None:
         return _offline(context, domain, draft)
     return await _ask(context, context.gateway, domain, draft, live=False)
@@ -37,18 +37,23 @@ async def look(context: Context, arguments: Arguments, caller: Caller) -> Any:
 
 async def live(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """The tree with calls. The audit says whom it was about, and what came of it."""
-    domain, draft = _domain(arguments), _draft(context, arguments, caller)
-    if context.gateway is None:
-        raise OperatorError(
-            "calling hosts (--live) and DNSSEC need the running gateway",
-            "start it with `gatepost start`; without --live the configuration is explained on a stopped gateway too",
-            code=Exit.NOT_RUNNING,
-        )
-    found = await _ask(context, context.gateway, domain, draft, live=True)
+    domain, draft = recipient(arguments), _draft(context, arguments, caller)
+    found = await explain_live(context, domain, draft)
     hosts = found["delivery"]["hosts"]
     called = sum(_called(address["call"]) for host in hosts for address in host["addresses"])
     result = found["delivery"]["result"]["result"]
     return {**found, "said": f"{domain}: {result}, {called} address{'' if called == 1 else 'es'} called"}
+
+
+async def explain_live(context: Context, domain: str, draft: Draft) -> dict[str, Any]:
+    """The tree with calls, of what is in force or of a candidate. Raises OperatorError where no gateway runs."""
+    if context.gateway is None:
+        raise OperatorError(
+            "calling hosts (--live) and DNSSEC need the running gateway",
+            "start it with `gatepost start`; `gatepost explain` without --live explains the configuration on a stopped one too",
+            code=Exit.NOT_RUNNING,
+        )
+    return await _ask(context, context.gateway, domain, draft, live=True)
 
 
 def _called(call: Mapping[str, Any] | None) -> bool:
@@ -56,7 +61,8 @@ def _called(call: Mapping[str, Any] | None) -> bool:
     return call is not None and any(one["source"] or one["broken"] for one in call["connections"])
 
 
-def _domain(arguments: Arguments) -> str:
+def recipient(arguments: Arguments) -> str:
+    """The recipient domain that was named, normalised. Raises OperatorError."""
     text = arguments.text("domain")
     try:
         return recipient_domain(text)

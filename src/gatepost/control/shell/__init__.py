@@ -33,12 +33,15 @@ def make_app() -> typer.Typer:
         status_command,
         sts_commands,
         user_commands,
+        verify_commands,
     )
 
     app = group("gatepost", "An e-mail security gateway whose heart is TLS and certificates done right.")
     app.command("status")(status_command.status)
     app.command("metrics")(metrics_command.metrics)
     app.command("explain")(explain_command.explain)
+    app.command("tlsverify")(verify_commands.tlsverify)
+    app.command("daneverify")(verify_commands.daneverify)
     app.command("reputation")(reputation_command.reputation)
     app.add_typer(config_commands.make(), name="config")
     app.add_typer(cert_commands.make(), name="cert")
