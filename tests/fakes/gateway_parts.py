@@ -123,6 +123,7 @@ class Gateway:
         self.bugs: list[BaseException] = []
         self.users: dict[str, str] = {}  # who may send; taken up by the next commit
         self.crls: tuple[bytes, ...] = ()  # taken up by the next commit
+        self.bounce_keys: dict[int, bytes] = {}  # the same; the first one is in use
         self.ports: dict[str, int] = {}
         self._root = root
         self._loop = asyncio.get_running_loop()
@@ -196,6 +197,10 @@ class Gateway:
                 "authorities": authorities,
                 "users": self.users,
                 "nobody": b64encode(b"nobody" * 6).decode(),
+                "bounce_keys": [
+                    {"number": number, "key": b64encode(key).decode("ascii")}
+                    for number, key in self.bounce_keys.items()
+                ],
                 "crls": [{"der": b64encode(crl).decode("ascii"), "signer": ""} for crl in self.crls],
             }
         )
@@ -312,6 +317,7 @@ async def gateway(
     settings: SpoolSettings | None = None,
     resolver: FakeResolver | None = None,
     users: Mapping[str, str] | None = None,
+    bounce_keys: Mapping[int, bytes] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway that is closed at the end. `routes` maps domains to a port, or to a sequence of hosts."""
@@ -328,6 +334,7 @@ async def gateway(
     it.users.update(users or {})
     if resolver is not None:
         it.resolver = resolver
+    it.bounce_keys = dict(bounce_keys or {})
     try:
         await it.start(
             own if descriptor is None else descriptor,

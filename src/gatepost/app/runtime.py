@@ -28,6 +28,7 @@ from gatepost.pki.anchors import Anchors
 from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
 from gatepost.policy.admit import Rules, compile_rules
 from gatepost.policy.auth import SmtpUsers, compile_auth
+from gatepost.policy.bounce_tags import TagRules, compile_tags
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.policy.reputation import compile_scores
 from gatepost.relay.services import Runtime
@@ -92,6 +93,7 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         scores=compile_scores(document),
         auth=compile_auth(document),
         users=_users(payload),
+        tags=_tags(document, payload),
     )
 
 
@@ -188,6 +190,12 @@ def _crls(document: Document, payload: Mapping[str, Any], before: Crls) -> Crls:
     lists = (SignedList(b64decode(one["der"]), one["signer"]) for one in payload.get("crls", ()))
     refuse = document.certificate_authorities.crl_stale is StaleRule.REFUSE
     return Crls(lists, refuse_stale=refuse, before=before)
+
+
+def _tags(document: Document, payload: Mapping[str, Any]) -> TagRules | None:
+    """Bounce tags; a payload without opened keys (a candidate that is explained) tags nothing."""
+    keys = [(one["number"], b64decode(one["key"])) for one in payload.get("bounce_keys", ()) if "key" in one]
+    return compile_tags(document, dict(keys), keys[0][0]) if keys else None
 
 
 def _sources(document: Document) -> dict[int, IPAddress]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from gatepost.config.bounce_verification import UntaggedBounces
 from gatepost.config.clients import ClientIdentity
 from gatepost.config.recipients import MailboxEntryText
 from gatepost.config.section import Section
@@ -157,6 +158,10 @@ class PolicyParameters(Section):
         default=None,
         description="off: AUTH is not offered; preferred: offered inside TLS, and who proves who he is relays; required: no "
         "mail without it. Default off.",
+    )
+    untagged_bounces: UntaggedBounces | None = Field(
+        default=None,
+        description="Reports to bounce_verification.domains without a good tag: reject (default), mark in the header, accept.",
     )
     max_messages_per_connection: Limit | None = Field(
         default=None, description="Messages of one connection; default 1000."

@@ -15,6 +15,7 @@ from pydantic import Field
 from gatepost.config.acme import Acme
 from gatepost.config.alerts import Alerts
 from gatepost.config.authorities import CertificateAuthorities
+from gatepost.config.bounce_verification import BounceVerification
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.inbound import (
     AddressList,
@@ -157,6 +158,10 @@ class Document(Section):
         description="Retry schedules; the profile Default exists with its default values unless it is given.",
     )
     bounces: Bounces = Field(default=Bounces(), description="Reports to senders.")
+    bounce_verification: BounceVerification = Field(
+        default=BounceVerification(),
+        description="Tags by which reports of our own mail are told from those of forged mail.",
+    )
     reputation: Reputation = Field(
         default=Reputation(), description="Scores of senders for the entries sbrs[...] of the HAT."
     )

@@ -81,6 +81,9 @@ class DestinationDefault(Section):
         default=ClientHello.DEFAULT,
         description="small: no post-quantum groups, for peers that cannot take a large ClientHello.",
     )
+    bounce_verification: Flag = Field(
+        default=True, description="Tag the senders of bounce_verification.domains."
+    )
     monitor: Flag = Field(
         default=False,
         description="Evaluate, log and count tls, dane and mta_sts without enforcing them: until then tls is preferred, without both.",
@@ -118,6 +121,9 @@ class Destination(Section):
     client_hello: ClientHello | None = Field(
         default=None,
         description="small: no post-quantum groups, for peers that cannot take a large ClientHello.",
+    )
+    bounce_verification: Flag | None = Field(
+        default=None, description="false: senders are not tagged, for hosts that cannot stand it."
     )
     monitor: Flag = Field(
         default=False,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gatepost.config.bounce_verification import UntaggedBounces
 from gatepost.config.inbound import Listener, ListenerTls, PolicyAction, PolicyParameters
 from gatepost.config.model import Document
 from gatepost.config.senders import AllSenders, parse_sender
@@ -73,6 +74,7 @@ class EffectivePolicy:
     max_recipients_per_hour: int | None = None
     banner: str = ""
     smtp_auth: AuthLevel = AuthLevel.OFF
+    untagged_bounces: UntaggedBounces = UntaggedBounces.REJECT
 
     @property
     def tls(self) -> InboundTls:
@@ -245,6 +247,7 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
         max_recipients_per_hour=limit_value(merged.max_recipients_per_hour or "unlimited"),
         banner=merged.banner or "",
         smtp_auth=(takes_mail and merged.smtp_auth) or AuthLevel.OFF,
+        untagged_bounces=merged.untagged_bounces or UntaggedBounces.REJECT,
         **sizes,
     )
 

@@ -44,6 +44,7 @@ class DestinationRule:
     preferred_clear_after: int | None = None
     dane: Dane = Dane.NONE
     mta_sts: bool = False
+    bounce_tags: bool = True
     client_hello: ClientHello = ClientHello.DEFAULT
     monitored: DestinationRule | None = None
 

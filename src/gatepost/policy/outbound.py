@@ -113,6 +113,7 @@ def _rule(default: DestinationDefault, given: dict[str, Any], domain: str, path:
         preferred_clear_after=clear_after if isinstance(clear_after, int) else None,
         dane=value("dane"),
         mta_sts=value("mta_sts"),
+        bounce_tags=value("bounce_verification"),
         client_hello=value("client_hello"),
     )
 

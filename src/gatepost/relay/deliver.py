@@ -10,6 +10,7 @@ Timeouts are those of RFC 5321 §4.5.3.2. After the final dot the peer may own t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gatepost.core.envelope import Envelope
@@ -22,6 +23,7 @@ from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsOutcome
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
+from gatepost.policy.bounce_tags import tagged
 from gatepost.policy.hop import Hop
 from gatepost.policy.requiretls import strengthened
 from gatepost.policy.tls_out import judge_tls
@@ -228,9 +230,20 @@ class Connection:
 
     async def _envelope(self, message: StoredMessage, recipients: tuple[Any, ...]) -> EnvelopeAnswered:
         self.stream.set_deadline(self._times.command)
-        self.engine.begin(Transaction.of(message.envelope, recipients, message.size))
+        envelope = message.envelope if self.runtime.tags is None else self._tagged(message.envelope)
+        self.engine.begin(Transaction.of(envelope, recipients, message.size))
         self.stream.write(self.engine.take_output())
         return await self._expect(EnvelopeAnswered, self._times.command)
+
+    def _tagged(self, envelope: Envelope) -> Envelope:
+        """The envelope as it leaves: a sender of ours has a bounce tag, except towards ourselves and where an entry says no."""
+        tags, destination = self.runtime.tags, self.destination
+        assert tags is not None
+        rule = destination.rule or self.runtime.destinations.find(destination.domain, self._services.today())
+        if not rule.bounce_tags or tags.covers(destination.domain):
+            return envelope
+        sender = tagged(tags, envelope.sender, self._services.clock.now())
+        return envelope if sender is envelope.sender else replace(envelope, sender=sender)
 
     async def _body(self, message: StoredMessage) -> None:
         """The message as it was kept; dots are doubled only where receiving it saw a line that starts with one."""

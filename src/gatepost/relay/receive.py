@@ -8,6 +8,7 @@ small message comes in one piece and is handled in one go.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gatepost.core.address import Address
@@ -25,12 +26,14 @@ from gatepost.core.reply import Refusal, Reply
 from gatepost.net.dns_answer import HostName
 from gatepost.policy.admit import (
     TOO_MANY_THIS_HOUR,
+    Action,
     EffectivePolicy,
     check_message,
     check_messages,
     check_recipient,
     check_sender,
 )
+from gatepost.policy.bounce_tags import HEADER, TagRules, judge_recipient
 from gatepost.relay.monitoring import watch_mail
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
@@ -70,6 +73,7 @@ class Reception:
         "_facts",
         "_head",
         "_mail",
+        "_mark",
         "_messages",
         "_mid",
         "_recipients",
@@ -100,6 +104,7 @@ class Reception:
         self._recipients: list[Recipient] = []
         self._body: BodyWriter | None = None
         self._head = b""
+        self._mark = b""  # a header line of ours about what the envelope showed
         self._facts: HeaderFacts | None = None
         self._refusal: Refusal | None = None
         self._dotted = False
@@ -163,8 +168,12 @@ class Reception:
         assert admission is not None
         assert admission.policy is not None
         emit, now = session.services.journal.emit, session.services.clock.now()
-        address = event.recipient.address
-        refusal = check_recipient(session.rules, admission, address, len(self._recipients))
+        recipient, refusal = event.recipient, None
+        if session.runtime.tags is not None:
+            recipient, refusal = self._without_tag(session.runtime.tags, recipient)
+        address = recipient.address
+        if refusal is None:
+            refusal = check_recipient(session.rules, admission, address, len(self._recipients))
         if refusal is None and not self._within_hour(admission.network, admission.policy):
             refusal = TOO_MANY_THIS_HOUR
         if refusal is not None:
@@ -174,8 +183,29 @@ class Reception:
             engine.answer(refusal.reply())
             return
         emit(RecipientAccepted(now, self._mid, session.icid, len(self._recipients), address.text))
-        self._recipients.append(self._routable(event.recipient))
+        self._recipients.append(self._routable(recipient))
         engine.answer(RCPT_OK)
+
+    def _without_tag(self, tags: TagRules, recipient: Recipient) -> tuple[Recipient, Refusal | None]:
+        """The recipient without a bounce tag, and why it is refused where a report needs one."""
+        session, mail = self._session, self._mail
+        admission = session.admission
+        assert admission is not None
+        assert admission.policy is not None
+        assert mail is not None
+        asked = admission.policy.untagged_bounces if admission.action is not Action.RELAY else None
+        verdict = judge_recipient(
+            tags,
+            recipient.address,
+            report=mail.sender.null,
+            untagged=asked,
+            now=session.services.clock.now(),
+        )
+        if verdict.refusal is not None:
+            return recipient, verdict.refusal
+        if verdict.note:
+            self._mark = f"{HEADER}: {verdict.note}\r\n".encode("ascii")
+        return replace(recipient, address=verdict.recipient), None
 
     def _routable(self, recipient: Recipient) -> Recipient:
         """`postmaster` without a domain is the postmaster of this host (RFC 5321 §4.5.1)."""
@@ -243,7 +273,7 @@ class Reception:
             )
             return
         self._body = session.services.spool.new_body(self._mid)
-        self._body.write(self._received_line() + self._head)
+        self._body.write(self._received_line() + self._mark + self._head)
         self._head = b""
 
     def _received_line(self) -> bytes:

@@ -30,6 +30,7 @@ from gatepost.pki.judge import Judge
 from gatepost.pki.revocation import Crls
 from gatepost.policy.admit import Admission, ListenerRules, Rules
 from gatepost.policy.auth import AuthRules, SmtpUsers
+from gatepost.policy.bounce_tags import TagRules
 from gatepost.policy.reputation import NO_SCORES, ScoreRules
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationTable
@@ -74,6 +75,7 @@ class Runtime:
     scores: ScoreRules = NO_SCORES
     auth: AuthRules = field(default_factory=AuthRules)
     users: SmtpUsers = field(default_factory=SmtpUsers)
+    tags: TagRules | None = None
 
     def hello(self, local: str) -> str:
         """The name that we greet a server with from this local address."""

@@ -4,7 +4,8 @@
      "profiles": {"gw": {"chains": ["…"], "revision": 12, "sealed": "base64", "keys": ["…"]}},
      "authorities": {"system": true, "custom_pem": "…"},
      "crls": [{"der": "base64", "signer": "hex"}],
-     "users": {"mary": "SCRAM-SHA-256$…"}, "nobody": "base64"}
+     "users": {"mary": "SCRAM-SHA-256$…"}, "nobody": "base64",
+     "bounce_keys": [{"number": 3, "sealed": "base64", "key": "base64"}]}
 
 The desk makes it with sealed keys; only the supervisor opens them, and it gives each worker only the keys
 that its listeners and its client use (architecture 3, Keys): then `sealed` is gone and `keys` is there. `chains` are the served
@@ -13,6 +14,8 @@ waits for its certificate is not among them.
 
 `users` are those who may send, with what their pass-phrases are compared with, and only where a policy has `smtp_auth`; nobody else's verifier ever
 leaves the store. `nobody` comes with the opened keys: the secret, derived from the master key, that answers for names that are no user.
+
+Of bounce tags every worker has all keys, the newest first, once some domain is tagged.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from gatepost.config.defaults import DEMO
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import SecretBytes
 from gatepost.pki.profile import Profile, split_keys
+from gatepost.store.bounce_keys import SEALED_AS, bounce_keys, payload_keys
 from gatepost.store.config_store import ConfigStore, Content, StoredProfile, Version
 from gatepost.store.revocations import payload_lists
 from gatepost.store.secrets import MasterKey, SealBroken, master_key_lost
@@ -59,6 +63,7 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
         },
         "crls": payload_lists(store, content.document),
         "users": _senders(content),
+        "bounce_keys": payload_keys(content.document, bounce_keys(store)),
     }
 
 
@@ -111,12 +116,27 @@ def open_payload(payload: Payload, key: MasterKey, wanted: Collection[str]) -> P
         else:
             served = split_keys(SecretBytes(secret))[: len(chains)]
             profiles[name]["keys"] = [one.reveal().decode("ascii") for one in served]
-    if broken:
-        raise master_key_lost("the master key is not the one that sealed this configuration", sorted(broken))
-    opened = {**payload, "profiles": profiles}
+    tags, unopened = _open_bounce_keys(payload, key)
+    if broken or unopened:
+        raise master_key_lost(
+            "the master key is not the one that sealed this configuration", sorted(broken) + unopened
+        )
+    opened = {**payload, "profiles": profiles, "bounce_keys": tags}
     if payload.get("users"):
         opened["nobody"] = b64encode(key.derive(NOBODY)).decode("ascii")
     return opened
+
+
+def _open_bounce_keys(payload: Payload, key: MasterKey) -> tuple[list[dict[str, Any]], list[str]]:
+    opened, broken = [], []
+    for one in payload.get("bounce_keys", ()):
+        try:
+            secret = key.open(SEALED_AS, one["number"], b64decode(one["sealed"]))
+        except SealBroken:
+            broken.append(f"bounce key {one['number']}")
+        else:
+            opened.append({"number": one["number"], "key": b64encode(secret).decode("ascii")})
+    return opened, broken
 
 
 def used_profiles(document: Mapping[str, Any]) -> set[str]:

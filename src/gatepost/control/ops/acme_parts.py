@@ -12,6 +12,7 @@ from gatepost.certs.making import DEFAULT_DAYS, new_self_signed
 from gatepost.config.acme import AcmeChallenge
 from gatepost.config.model import Document
 from gatepost.control.alert_hooks import webhook_warnings
+from gatepost.control.ops.bounce_keys import bounce_warnings
 from gatepost.control.ops.registry import Context
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.errors import PkiError
@@ -55,7 +56,11 @@ def secret_warnings(context: Context, document: Document | None) -> tuple[Proble
     """What the sections `acme` and `alerts` need beside the document, and do not have."""
     if document is None:
         return ()
-    return (*_missing_secrets(context.store, document), *webhook_warnings(context.store, document))
+    return (
+        *_missing_secrets(context.store, document),
+        *webhook_warnings(context.store, document),
+        *bounce_warnings(context.store, document),
+    )
 
 
 def _missing_secrets(store: ConfigStore, document: Document) -> Iterator[Problem]:

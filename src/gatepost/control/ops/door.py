@@ -53,6 +53,7 @@ _MODULES = {
     "tlsverify": "verify",
     "daneverify": "verify",
     "reputation": "reputation",
+    "bounce-keys": "bounce_keys",
     "sts": "own_sts",
     "status": "status",
     "user": "users",

@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
     from gatepost.control.shell import (
         acme_commands,
         alert_commands,
+        bounce_key_commands,
         ca_commands,
         cert_commands,
         config_commands,
@@ -51,5 +52,6 @@ def make_app() -> typer.Typer:
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
     app.add_typer(alert_commands.make(), name="alert")
+    app.add_typer(bounce_key_commands.make(), name="bounce-keys")
     app.add_typer(sts_commands.make(), name="sts")
     return app
