@@ -25,6 +25,7 @@ import orjson
 SCHEMA_VERSION = 1
 MAX_CERTIFICATES = 50_000
 _AT_ONCE = 20_000  # rows that one look removes, so that none takes long
+_MAX_SHARED = 20_000
 _SEEN_STEP = 3600.0  # a certificate's last sight is written down once an hour
 
 _SCHEMA = """
@@ -280,7 +281,10 @@ class RecordStore:
             "SELECT at, dcid, domain, began, host, address, port, facts FROM connection WHERE at >= ? ORDER BY number",
             (since,),
         )
-        return (_connection(row) for row in rows)
+        known: dict[
+            bytes, dict[str, Any]
+        ] = {}  # connections to one host mostly have the same facts: they share them
+        return (_connection(row, known) for row in rows)
 
     def deliveries(self, since: float) -> Iterator[DeliveryRow]:
         rows = self._db.execute(
@@ -330,9 +334,14 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _connection(row: Sequence[Any]) -> ConnectionRow:
+def _connection(row: Sequence[Any], known: dict[bytes, dict[str, Any]]) -> ConnectionRow:
     at, dcid, domain, began, host, address, port, facts = row
-    return ConnectionRow(at, dcid, domain, began, host, address, port, orjson.loads(facts))
+    shared = known.get(facts)
+    if shared is None:
+        if len(known) >= _MAX_SHARED:
+            known.clear()
+        shared = known[facts] = orjson.loads(facts)
+    return ConnectionRow(at, dcid, domain, began, host, address, port, shared)
 
 
 def _session(row: Sequence[Any]) -> SessionRow:

@@ -1,0 +1,297 @@
+"""One recorded connection under another policy: what `judge_tls` says of it, or why that cannot be told.
+
+Nothing here decides: `plan_tls` is asked with what was known of the host then, `policy.observed` makes the facts from the recorded chain at
+the recorded time under the policy's authorities, and `judge_tls` has the word. A rule may want to know what nobody asked for on that day
+(STARTTLS was never sent, TLSA records or an MTA-STS policy were never looked up). Then another connection to the same host may tell, or
+today's DNS where it was asked (`Answers`); else there is a `Doubt`, and no guess.
+
+What was agreed on in a handshake holds under other settings as far as it must: a host that spoke an older version than the policy wants at
+least has no newer one in common with us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from gatepost.config.model import Document, Protocol
+from gatepost.core.tls import PeerCertificate, TlsFacts, TlsOutcome, TlsPlan, TlsStage
+from gatepost.core.tlsa import TlsaAnswer
+from gatepost.pki.certificate import describe
+from gatepost.pki.judge import Anchors, ChainVerdict, Crls, Judge, Purpose
+from gatepost.policy.admit import Rules
+from gatepost.policy.observed import Handshake, Judged, server_facts
+from gatepost.policy.recorded import NOT_ASKED, names_of, sts_of, tlsa_of
+from gatepost.policy.route import Routes
+from gatepost.policy.tls_out import DestinationRule, DestinationTable, HopNames, judge_tls, plan_tls
+from gatepost.store.records import ConnectionRow
+from gatepost.wire.mta_sts import StsPolicy
+
+VERSIONS = tuple(protocol.value for protocol in Protocol)
+
+
+class Doubt(StrEnum):
+    """Why nothing can be said of a delivery."""
+
+    NOT_TRIED = "not-tried"
+    NOT_CALLED = "not-called"
+    NO_TLSA = "no-tlsa"
+    NO_STS = "no-sts"
+    NOT_SIGNED = "not-signed"
+    NO_CERTIFICATE = "no-certificate"
+    OTHER_NAME = "other-name"
+    OTHER_ROUTE = "other-route"
+    NO_RECORD = "no-record"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DNS says today of one host of a destination."""
+
+    names: HopNames
+    tlsa: TlsaAnswer | None
+    sts: tuple[str, StsPolicy] | None
+
+
+Answers = Mapping[tuple[str, str, str, int], Answer]
+"""Today's answers by recipient domain, host, address and port."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """The policy to be tried, with what it is tried by. `certificates` are those of recorded chains, DER by SHA-256.
+
+    Used by one thread: the judge remembers.
+    """
+
+    document: Document
+    destinations: DestinationTable
+    routes: Routes
+    rules: Rules
+    anchors: Anchors
+    crls: Crls
+    today: date
+    certificates: Mapping[str, bytes] = field(default_factory=dict)
+    answers: Answers = field(default_factory=dict)
+    judge: Judge = field(default_factory=Judge)
+    _described: dict[bytes, PeerCertificate] = field(default_factory=dict)
+
+    def judged(self, at: float) -> Judged:
+        """The judge at a time."""
+
+        def judged(chain: Sequence[bytes], purpose: Purpose) -> ChainVerdict:
+            return self.judge.judge_chain(chain, self.anchors, at, purpose, self.crls)
+
+        return judged
+
+    def described(self, der: bytes) -> PeerCertificate:
+        known = self._described.get(der)
+        if known is None:
+            known = self._described[der] = describe(der)
+        return known
+
+    def chain(self, fingerprints: Sequence[str]) -> tuple[bytes, ...] | None:
+        """The certificates of a chain; None when one is not kept any more."""
+        found = tuple(self.certificates[one] for one in fingerprints if one in self.certificates)
+        return found if len(found) == len(fingerprints) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of it: a judgement, or a doubt, or neither where the connection broke before TLS was decided.
+
+    `today` says that answers of today stood in for what was not looked up then.
+    """
+
+    outcome: TlsOutcome | None = None
+    doubt: Doubt | None = None
+    today: bool = False
+
+
+class Hosts:
+    """What the records know of each host: the newest connection that showed its TLS, and the newest of all for a destination."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int, str], ConnectionRow] = {}
+        self._plain: dict[tuple[str, int], ConnectionRow] = {}
+        self._of_domain: dict[tuple[str, str, int], ConnectionRow] = {}
+        self._named: dict[tuple[str, str], ConnectionRow] = {}
+
+    def add(self, row: ConnectionRow) -> None:
+        """In the order of time."""
+        self._of_domain[row.domain, row.address, row.port] = row
+        self._named[row.domain, place_of(row)] = row
+        tls = row.facts["tls"]
+        if tls is None or not row.dcid:
+            return
+        if tls["stage"] in (TlsStage.ESTABLISHED, TlsStage.HANDSHAKE_FAILED, TlsStage.REFUSED):
+            self._seen[row.address, row.port, tls["sni"]] = row
+        elif not (row.facts["esmtp"] and row.facts["starttls"]):
+            self._plain[row.address, row.port] = row
+
+    def showing_tls(self, row: ConnectionRow, sni: str) -> ConnectionRow | None:
+        """A connection to the same host that shows what STARTTLS with this name comes to."""
+        found = self._seen.get((row.address, row.port, sni))
+        return found if found is not None else self._plain.get((row.address, row.port))
+
+    def of_domain(self, domain: str, row: ConnectionRow) -> ConnectionRow | None:
+        """How this destination itself led to the same host."""
+        return self._of_domain.get((domain, row.address, row.port))
+
+    def named(self, domain: str, place: str) -> ConnectionRow | None:
+        """The newest connection to a host that an attempt did not come to."""
+        return self._named.get((domain, place))
+
+
+def place_of(row: ConnectionRow) -> str:
+    """`host [address]:port`, as a hop is written."""
+    where = f"[{row.address}]:{row.port}"
+    return where if row.host == row.address else f"{row.host} {where}"
+
+
+def try_connection(
+    trial: Trial,
+    hosts: Hosts,
+    row: ConnectionRow,
+    domain: str,
+    *,
+    clear_allowed: bool = True,
+    broken_attempts: int = 0,
+) -> Verdict:
+    """What the policy makes of a recorded connection when it carries mail for `domain`."""
+    rule = trial.destinations.find(domain, trial.today)
+    known = _known(trial, hosts, rule, row, domain)
+    if isinstance(known, Doubt):
+        return Verdict(doubt=known)
+    verdict = _judge(trial, hosts, row, rule, known, clear_allowed, broken_attempts)
+    if not known.unsure or verdict.outcome is None:
+        return verdict
+    signed = replace(known, names=replace(known.names, mx_signed=True, mx_secure=True))
+    other = _judge(trial, hosts, row, rule, signed, clear_allowed, broken_attempts)
+    if other.outcome is None or other.outcome.verdict is not verdict.outcome.verdict:
+        return Verdict(doubt=Doubt.NOT_SIGNED)
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the plan is made of. `unsure`: nobody asked whether the DNS that led there is signed."""
+
+    names: HopNames
+    tlsa: TlsaAnswer | None
+    sts: tuple[str, StsPolicy] | None
+    unsure: bool
+    today: bool
+
+
+def _known(
+    trial: Trial, hosts: Hosts, rule: DestinationRule, row: ConnectionRow, domain: str
+) -> _Known | Doubt:
+    """What was known of the host then, and for what the rule misses, today's answer."""
+    own = row if row.domain == domain else hosts.of_domain(domain, row)
+    facts: Mapping[str, Any] = (own or row).facts
+    names = replace(names_of(facts["hop"]), domain=domain)
+    tlsa, asked_tlsa = tlsa_of(facts["tlsa"]), facts["tlsa"]["state"] != NOT_ASKED
+    sts = sts_of(facts["sts"]) if facts["sts"] is not None else None
+    miss_tlsa = rule.looks_up_tlsa and not asked_tlsa and not names.literal
+    # The policy belongs to the destination, so another destination's connection tells nothing of it.
+    miss_sts = rule.looks_up_sts and bool(names.mx_host) and (facts["sts"] is None or own is None)
+    unsure = bool(names.mx_host) and not names.mx_secure and not asked_tlsa and trial.destinations.asks_dane
+    if own is None and names.mx_host:
+        unsure = True
+    if not (miss_tlsa or miss_sts or unsure):
+        return _Known(names, tlsa, sts, unsure=False, today=False)
+    answer = trial.answers.get((domain, row.host, row.address, row.port))
+    if answer is None:
+        if miss_tlsa:
+            return Doubt.NO_TLSA
+        return Doubt.NO_STS if miss_sts else _Known(names, tlsa, sts, unsure=unsure, today=False)
+    return _Known(
+        answer.names,
+        answer.tlsa if miss_tlsa else tlsa,
+        answer.sts if miss_sts else sts,
+        unsure=False,
+        today=True,
+    )
+
+
+def _judge(
+    trial: Trial,
+    hosts: Hosts,
+    row: ConnectionRow,
+    rule: DestinationRule,
+    known: _Known,
+    clear_allowed: bool,
+    broken_attempts: int,
+) -> Verdict:
+    plan = plan_tls(
+        rule,
+        known.names,
+        clear_allowed=clear_allowed,
+        certificate=trial.document.destination_controls.global_.certificate,
+        broken_attempts=broken_attempts,
+        tlsa=known.tlsa,
+        sts=known.sts,
+    )
+    facts = _facts(trial, hosts, row, plan)
+    if facts is None:
+        return Verdict()
+    if isinstance(facts, Doubt):
+        return Verdict(doubt=facts)
+    return Verdict(judge_tls(plan, facts), today=known.today)
+
+
+def _facts(trial: Trial, hosts: Hosts, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Doubt | None:
+    """What a connection under this plan would have shown; None when it broke before."""
+    tls = row.facts["tls"]
+    if plan.forbidden:
+        return TlsFacts(TlsStage.NOT_TRIED)
+    if tls is None:
+        return None
+    if not row.dcid:  # its own rule forbade the host: others may have called it
+        other = hosts.showing_tls(row, plan.sni)
+        return _facts_of(trial, other, plan) if other is not None else Doubt.NOT_CALLED
+    if not plan.level.tries or plan.skip_starttls:
+        return TlsFacts(TlsStage.NOT_TRIED)
+    if not row.facts["esmtp"]:
+        return TlsFacts(TlsStage.NO_ESMTP)
+    if not row.facts["starttls"]:
+        return TlsFacts(TlsStage.NOT_OFFERED)
+    if tls["stage"] == TlsStage.NOT_TRIED or tls["sni"] != plan.sni:
+        other = hosts.showing_tls(row, plan.sni)
+        if other is None:
+            return Doubt.NOT_TRIED if tls["stage"] == TlsStage.NOT_TRIED else Doubt.OTHER_NAME
+        return _facts_of(trial, other, plan)
+    return _facts_of(trial, row, plan)
+
+
+def _facts_of(trial: Trial, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Doubt:
+    """The facts of a connection on which STARTTLS was sent, or was not to be had."""
+    if not plan.level.tries or plan.skip_starttls:
+        return TlsFacts(TlsStage.NOT_TRIED)
+    tls = row.facts["tls"]
+    stage = TlsStage(tls["stage"])
+    if stage is not TlsStage.ESTABLISHED:
+        return TlsFacts(stage, error=tls["reason"] if stage is TlsStage.HANDSHAKE_FAILED else "")
+    if too_old := older(tls["protocol"], trial.document.tls_settings.outbound.minimum.value):
+        return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=f"the host {too_old}")
+    chain = trial.chain(tls["chain"])
+    seen = Handshake(tls["protocol"], tls["cipher"], tls["group"], chain or ())
+    if chain is None and _needs_chain(plan):
+        return Doubt.NO_CERTIFICATE
+    return server_facts(plan, seen, row.at, trial.judged(row.at), trial.described)
+
+
+def _needs_chain(plan: TlsPlan) -> bool:
+    judged = plan.judges_chain or (plan.dane is not None and bool(plan.dane.records))
+    return judged or (plan.monitored is not None and _needs_chain(plan.monitored))
+
+
+def older(spoken: str, minimum: str) -> str:
+    """Why a peer that agreed on this version has none in common with us any more; empty when it has."""
+    if spoken not in VERSIONS or VERSIONS.index(spoken) >= VERSIONS.index(minimum):
+        return ""
+    return f"speaks {spoken} at most, and {minimum} is the oldest that is wanted"
