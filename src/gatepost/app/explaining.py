@@ -11,8 +11,8 @@ A few at a time: each may wait for strangers for a minute and more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from gatepost.net.resolver import Resolver
 from gatepost.pki.doctor import diagnose
 from gatepost.pki.judge import Purpose
 from gatepost.pki.revocation import Crls
+from gatepost.policy.hop import Hop
+from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
 from gatepost.probe.explain import Delivery, Walked, delivery_view, explain
 from gatepost.probe.explain_calls import Look, Looked
 from gatepost.probe.explain_rules import Tables
@@ -32,6 +34,8 @@ from gatepost.relay.walk import Calls, Walk
 from gatepost.store.sts_cache import StsCache
 
 MAX_AT_ONCE = 4
+LOOK_UPS_AT_ONCE = 8
+LOOK_UP_SECONDS = 60.0  # for all destinations together
 NO_CERTIFICATE = "no client certificate is offered here: the worker has the key of the candidate's certificate only after the commit"
 
 Build = Callable[[Mapping[str, Any], Crls], Runtime]
@@ -62,6 +66,12 @@ class Explaining:
 
         The domain is normalised. Raises OperatorError.
         """
+        with self._place():
+            async with self._configuration(args) as (services, notes):
+                return await _explained(services, args, notes)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if self._running >= MAX_AT_ONCE:
             raise OperatorError(
                 "too many destinations are being explained at this moment",
@@ -70,10 +80,32 @@ class Explaining:
             )
         self._running += 1
         try:
-            async with self._configuration(args) as (services, notes):
-                return await _explained(services, args, notes)
+            yield
         finally:
             self._running -= 1
+
+    async def look_up(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What leads to the hosts of `"domains"` today, under `"payload"`: names, TLSA records, MTA-STS policies; nobody is called.
+
+        A destination that cannot be resolved, or not in time, is left out. Raises OperatorError.
+        """
+        found: dict[str, Any] = {}
+        places = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
+
+        async def one(services: Services, domain: str) -> None:
+            async with places:
+                runtime = services.runtime
+                rule = runtime.destinations.find(domain, services.today())
+                hops = (await Walk(services, runtime, domain, rule).look()).hops
+                found[domain] = [_plain_hop(hop) for hop in hops]
+
+        with self._place():
+            async with self._configuration(args) as (services, _):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_UP_SECONDS), asyncio.TaskGroup() as group:
+                        for domain in args["domains"]:
+                            group.create_task(one(services, str(domain)))
+        return found
 
     @asynccontextmanager
     async def _configuration(
@@ -159,6 +191,17 @@ async def _walk(services: Services, tables: Tables, domain: str, *, live: bool) 
         came.status,
     )
     return delivery_view(tables, walked, _look(services, runtime))
+
+
+def _plain_hop(hop: Hop) -> dict[str, Any]:
+    return {
+        "host": hop.host,
+        "address": str(hop.address),
+        "port": hop.port,
+        "names": plain_names(hop.names),
+        "tlsa": plain_tlsa(hop.tlsa),
+        "sts": plain_sts(*hop.sts, "", "") if hop.sts is not None else None,
+    }
 
 
 def _look(services: Services, runtime: Runtime) -> Look:

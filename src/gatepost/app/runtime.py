@@ -13,8 +13,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
-from gatepost.certs.authorities import system_bundle
-from gatepost.config.authorities import StaleRule
+from gatepost.certs.trust import revocation_lists, trusted_roots
 from gatepost.config.inbound import Listener
 from gatepost.config.load import load_plain
 from gatepost.config.model import Document, TlsScope
@@ -24,8 +23,7 @@ from gatepost.core.errors import ConfigurationError, Exit, OperatorError
 from gatepost.core.tls import ClientHello
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
-from gatepost.pki.anchors import Anchors
-from gatepost.pki.revocation import NO_CRLS, Crls, SignedList
+from gatepost.pki.revocation import NO_CRLS, Crls
 from gatepost.policy.admit import Rules, compile_rules
 from gatepost.policy.auth import SmtpUsers, compile_auth
 from gatepost.policy.bounce_tags import TagRules, compile_tags
@@ -81,8 +79,8 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
             for form in ClientHello
         },
         client_certificate=outbound if outbound in identities else "",
-        anchors=_anchors(payload["authorities"]),
-        crls=_crls(document, payload, before),
+        anchors=trusted_roots(payload["authorities"]),
+        crls=revocation_lists(document, payload, before),
         hostname=document.system.hostname,
         hello_name=_hello_name(document),
         hello_names=names,
@@ -173,23 +171,6 @@ def _server_context(
 def _profiles(document: Document) -> dict[str, Any]:
     names = {"Default", *(profile.name for profile in document.bounce_profiles)}
     return {name: document.bounce_profile(name) for name in names}
-
-
-def _anchors(authorities: Mapping[str, Any]) -> Anchors:
-    """The system's list and the custom one, as far as they are switched on (R11)."""
-    bundles = []
-    if authorities["system"]:
-        bundles.append(system_bundle()[1])
-    if authorities["custom_pem"]:
-        bundles.append(authorities["custom_pem"].encode())
-    return Anchors.from_pem(*bundles)
-
-
-def _crls(document: Document, payload: Mapping[str, Any], before: Crls) -> Crls:
-    """The revocation lists that count, and what one out of date does."""
-    lists = (SignedList(b64decode(one["der"]), one["signer"]) for one in payload.get("crls", ()))
-    refuse = document.certificate_authorities.crl_stale is StaleRule.REFUSE
-    return Crls(lists, refuse_stale=refuse, before=before)
 
 
 def _tags(document: Document, payload: Mapping[str, Any]) -> TagRules | None:

@@ -349,6 +349,8 @@ class Worker:
             return await self._proofs.answer(kind.removeprefix("proof."), args)
         if kind == "explain":
             return await self._explaining.answer(args)
+        if kind == "look-up":
+            return await self._explaining.look_up(args)
         raise OperatorError(f"a worker does not know {kind!r}")
 
     def _status(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.profile import Profile
+from gatepost.policy.rising import rises
 from gatepost.store.config_store import Content, Version
 from gatepost.store.users import describe_user
 
@@ -41,7 +42,9 @@ def _submission(arguments: Arguments) -> Submission:
     return Submission(arguments.comment(), arguments.flag("pending"), document=True)
 
 
-async def _read(context: Context, arguments: Arguments, known: Content) -> tuple[Examination, Brought]:
+async def read_submitted(
+    context: Context, arguments: Arguments, known: Content
+) -> tuple[Examination, Brought]:
     """The file as an examined document, and the certificates, authorities and users that came in it."""
     answer = await context.read("yaml", {"text": as_text(arguments.data("text"))})
     syntax = tuple(Problem(p["path"], p["text"], p["hint"], p["warning"]) for p in answer["problems"])
@@ -66,15 +69,17 @@ async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """Replace the whole document by the file's."""
     how = _submission(arguments)
     draft = draft_of(context, caller)
-    found, brought = await _read(context, arguments, draft.content)
+    found, brought = await read_submitted(context, arguments, draft.content)
     document = found.require()
     content = await brought.into(context, replace(draft.content, document=to_plain(document)))
-    return await submit(context, caller, whole_document(context, caller, draft, content), how)
+    before = current(context)
+    answer = await submit(context, caller, whole_document(context, caller, draft, content), how)
+    return {**answer, "rises": [] if how.pending else risen(context, before)}
 
 
 async def check_file(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """All problems of a file. Nothing is stored."""
-    found, _ = await _read(context, arguments, draft_of(context, caller).content)
+    found, _ = await read_submitted(context, arguments, draft_of(context, caller).content)
     return {"problems": [problem_document(problem) for problem in found.problems]}
 
 
@@ -110,8 +115,15 @@ async def commit_candidate(context: Context, arguments: Arguments, caller: Calle
         raise OperatorError(
             "you have no pending changes", "commands with --pending make some; without it they commit at once"
         )
+    before = current(context)
     answer = await submit(context, caller, draft, Submission(arguments.comment(), False, document=True))
-    return {**answer, "included": False}
+    return {**answer, "included": False, "rises": risen(context, before)}
+
+
+def risen(context: Context, before: Version) -> list[str]:
+    """Where the version in force asks for more TLS than one before it, a line each."""
+    old, new = (load_plain(dict(one.content.document)) for one in (before, current(context)))
+    return [rise.line() for rise in rises(old, new, today(context))]
 
 
 async def clear(context: Context, arguments: Arguments, caller: Caller) -> Any:

@@ -52,6 +52,7 @@ _MODULES = {
     "explain": "explain",
     "tlsverify": "verify",
     "daneverify": "verify",
+    "policy": "policy",
     "reputation": "reputation",
     "bounce-keys": "bounce_keys",
     "sts": "own_sts",

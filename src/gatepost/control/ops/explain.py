@@ -94,19 +94,24 @@ async def _ask(
 ) -> dict[str, Any]:
     args: dict[str, Any] = {"domain": domain, "live": live}
     if draft.pending:
-        args |= _candidate(context, draft)
+        args |= candidate_payload(context, draft)
+    found: dict[str, Any] = await ask_one(gateway, "explain", args)
+    return found
+
+
+async def ask_one(gateway: Gateway, kind: str, args: Mapping[str, Any]) -> Any:
+    """The answer of one worker that runs."""
     workers = (await gateway.status())["workers"]
     index = next((one["index"] for one in workers if one["state"] == "running"), None)
     if index is None:
         raise OperatorError("no worker is running", "try again in a moment", code=Exit.TRY_AGAIN)
-    (answer,) = await gateway.ask_workers("explain", args, index)
+    (answer,) = await gateway.ask_workers(kind, args, index)
     if answer.error:
         raise OperatorError(answer.error, "try again", code=Exit.TRY_AGAIN)
-    found: dict[str, Any] = answer.result
-    return found
+    return answer.result
 
 
-def _candidate(context: Context, draft: Draft) -> dict[str, Any]:
+def candidate_payload(context: Context, draft: Draft) -> dict[str, Any]:
     """The candidate as a worker can build it, and whether its client certificate is the one in force."""
     content, latest = draft.content, current(context).content
     payload = sealed_payload(context.store, content, draft.base, "", "")

@@ -29,6 +29,7 @@ def make_app() -> typer.Typer:
         explain_command,
         log_commands,
         metrics_command,
+        policy_commands,
         queue_commands,
         reputation_command,
         status_command,
@@ -49,6 +50,7 @@ def make_app() -> typer.Typer:
     app.add_typer(acme_commands.make(), name="acme")
     app.add_typer(ca_commands.make(), name="ca")
     app.add_typer(user_commands.make(), name="user")
+    app.add_typer(policy_commands.make(), name="policy")
     app.add_typer(queue_commands.make(), name="queue")
     app.add_typer(log_commands.make(), name="log")
     app.add_typer(alert_commands.make(), name="alert")

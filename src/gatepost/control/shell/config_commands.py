@@ -11,6 +11,7 @@ import typer
 from gatepost.control.shell.answers import say_change
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import STANDARD, read_file, write_file
+from gatepost.control.shell.offer import offer_rehearsal, tell_rises
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
 from gatepost.control.shell.screen import local, note, note_problems, plural, safe, say, say_json, table
 from gatepost.core.errors import Exit, OperatorError, Problem
@@ -48,7 +49,11 @@ def apply(
     """Replace the whole configuration by FILE: check, commit, activate. All problems at once, or none."""
     client = Client(home)
     text = b64encode(read_file(file)).decode("ascii")
-    say_change(client, client.call("config.apply", text=text, comment=comment, pending=pending))
+    if not pending:
+        offer_rehearsal(client, {"text": text})
+    answer = client.call("config.apply", text=text, comment=comment, pending=pending)
+    say_change(client, answer)
+    tell_rises(answer, f"gatepost policy rehearse {'FILE' if file == STANDARD else file}")
 
 
 def check(file: FileArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
@@ -120,7 +125,11 @@ def _say_changes(changes: list[dict[str, str]]) -> None:
 def commit(comment: CommentOption = "", home: HomeOption = None) -> None:
     """Make your pending changes live."""
     client = Client(home)
-    say_change(client, client.call("config.commit", comment=comment))
+    if client.call("config.pending")["pending"]:
+        offer_rehearsal(client, {"pending": True})
+    answer = client.call("config.commit", comment=comment)
+    say_change(client, answer)
+    tell_rises(answer, "gatepost policy rehearse FILE")
 
 
 def clear(home: HomeOption = None) -> None:
