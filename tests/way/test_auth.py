@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.gateway_parts import Gateway, gateway, listener, policy
+from tests.fakes.gateway_parts import DOCUMENT, Gateway, gateway, listener, policy
 from tests.fakes.peer import FakePeer
 from tests.fakes.scram_client import ScramClient
 from tests.fakes.smtp_client import Client
 from tests.fakes.time_travel import run
 
+from gatepost.config.load import load_plain
+from gatepost.config.smtp_auth import AuthLevel
 from gatepost.core.auth_events import SmtpAuthFailed, SmtpAuthLocked
+from gatepost.policy.admit import compile_rules
 from gatepost.store.limits import LimitTable
 from gatepost.wire.scram import ScramVerifier
 
@@ -444,3 +449,27 @@ def test_a_listener_changes_it(tmp_path: Path) -> None:
             assert (await client.say(MAIL)).startswith("250 ")
 
     run(main)
+
+
+def test_a_session_that_authenticated_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, **offering()) as it:
+            gc.disable()
+            try:
+                client = await known(it)
+                gone = [weakref.ref(session) for session in it.sessions]
+                client.stream.abort()
+                await it.log.line("ICID 1 close")
+                assert await it.ended()
+                assert gone[0]() is None
+            finally:
+                gc.enable()
+
+    run(main)
+
+
+@pytest.mark.parametrize("keys", [{"action": "reject"}, {"action": "tcprefuse"}])
+def test_a_policy_that_takes_no_mail_lets_nobody_in(keys: dict[str, str]) -> None:
+    document = load_plain({**DOCUMENT, "mail_flow_policies": [policy(smtp_auth="preferred", **keys)]})
+    (chosen,) = compile_rules(document).listeners["In"].policies
+    assert chosen.smtp_auth is AuthLevel.OFF

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatepost.app.auth_job import AuthJob
 from gatepost.app.crl_job import CrlJob
 from gatepost.app.dane_job import DaneJob
 from gatepost.app.endings_job import EndingsJob
@@ -53,6 +54,12 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
             EventReader(tools.home.logs, tools.home.event_log.name),
             tools.alerts,
             tools.gateway.emit,
+            tools.clock,
+        ),
+        AuthJob(
+            tools.store,
+            EventReader(tools.home.logs, tools.home.event_log.name),
+            tools.alerts,
             tools.clock,
         ),
         RecordsJob(tools.home, tools.store, tools.gateway.emit, tools.clock),

@@ -69,13 +69,13 @@ def sealed_payload(store: ConfigStore, content: Content, number: int, author: st
 
 def _senders(content: Content) -> dict[str, str]:
     """The enabled users of role `smtp`, where a policy lets them in."""
-    if not _asks_users(content.document):
+    if not asks_users(content.document):
         return {}
     found = ((name, User.of_text(text)) for name, text in content.users.items())
     return {name: user.smtp.text() for name, user in found if user.enabled and user.smtp is not None}
 
 
-def _asks_users(document: Mapping[str, Any]) -> bool:
+def asks_users(document: Mapping[str, Any]) -> bool:
     """Whether a policy, or what a listener changes in one, has `smtp_auth`. The document is in its written form."""
     policies = [*(document.get("mail_flow_policies") or ())]
     for listener in document.get("listeners") or ():
