@@ -130,6 +130,10 @@ def test_mail_goes_through_and_is_in_the_log_at_the_end(tmp_path: Path) -> None:
                 status = await it.worker.request("status", {})
                 assert status["version"] == 1
                 assert status["counters"]["messages_accepted"] == 1
+                caches = status["caches"]
+                assert caches["admissions"]["misses"] == caches["admissions"]["size"] == 1
+                assert all(one["size"] <= one["limit"] for one in caches.values())
+                assert caches.keys() >= {"dns", "tlsa", "client_names", "mta_sts", "chains", "certificates"}
                 assert await it.worker.request("queue.list", {"domain": "nobody.example"}) == []
                 with pytest.raises(OperatorError):
                     await it.worker.request("weather", {})

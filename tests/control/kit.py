@@ -95,6 +95,7 @@ class FakeWorker:
             "destinations": 1,
             "deliveries": 0,
             "sessions": 3,
+            "caches": {"dns": {"hits": 3, "misses": 1, "size": 1, "limit": 10_000}},
             "spool": {"shards": [shard], "set_aside": []},
         }
 

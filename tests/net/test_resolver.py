@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.net.kit import run
 
+from gatepost.core.cache_counts import CacheState
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
 from gatepost.net.dns_answer import DnsStatus, HostName, Mx, NoName, Undetermined
 from gatepost.net.dns_client import DnsClient, NameServer
@@ -224,6 +225,9 @@ def test_the_cache_is_bounded_and_forgets_the_oldest() -> None:
                 assert authority.questions("example.net", "MX") == 1  # used last, kept
                 await resolver.mx("null.example.net")
                 assert authority.questions("null.example.net", "MX") == 2
+                states = resolver.cache_states()
+                assert states["dns"] == CacheState(hits=2, misses=4, size=2, limit=2)
+                assert states["tlsa"] == states["client_names"] == CacheState(0, 0, 0, 2)
 
     run(main)
 

@@ -372,6 +372,7 @@ class TestMemory:
         first = memory.judge_chain(GOOD.chain_der, ANCHORS, NOW, Purpose.SERVER)
         assert memory.judge_chain(list(GOOD.chain_der), ANCHORS, NOW + 60, Purpose.SERVER) is first
         assert memory.judge_chain(GOOD.chain_der, ANCHORS, NOW + 7200, Purpose.SERVER) is not first
+        assert (memory.cache_state().hits, memory.cache_state().misses) == (1, 2)
 
     def test_a_date_in_the_chain_ends_a_verdict(self) -> None:
         memory = Judge()

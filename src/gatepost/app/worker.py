@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gatepost import __version__
+from gatepost.app.caches import cache_states
 from gatepost.app.explaining import Explaining, asks_otherwise
 from gatepost.app.roles import Assignment, ListenerSocket, SupervisorPort
 from gatepost.app.runtime import build_runtime
@@ -363,6 +364,7 @@ class Worker:
             "destinations": len(scheduler.destinations),
             "deliveries": len(self._couriers.tasks),
             "sessions": len(self._sessions),
+            "caches": cache_states(self._services),
             "spool": asdict(self._services.spool.statistics()),
         }
 

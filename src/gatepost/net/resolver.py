@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ import dns.rdatatype
 import dns.reversename
 
 from gatepost.core.address import IPAddress
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.tlsa import UNREADABLE, Tlsa, TlsaAnswer, TlsaState, owner
 from gatepost.net.dns_answer import (
     DnsAnswer,
@@ -55,6 +56,10 @@ LIST_TRIES = (0.6, 0.8)
 MAX_PTR_NAMES = 5  # an address with hundreds of PTR records is not worth hundreds of questions
 
 
+_CONFIRMED = "confirmed"  # the kind of a client's confirmed name in the cache
+_OWN_COUNTS = {"TLSA": "tlsa", _CONFIRMED: "client_names"}
+
+
 class Resolver:
     """One per worker. All methods answer with a value; none raises for what DNS does."""
 
@@ -77,6 +82,7 @@ class Resolver:
         self._lookup_seconds = lookup_seconds
         self._ptr_seconds = ptr_seconds
         self._cache: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+        self._counts = {name: CacheCounts() for name in ("dns", *_OWN_COUNTS.values())}
         self._running: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
         self._list_questions = asyncio.Semaphore(
@@ -137,7 +143,7 @@ class Resolver:
         """The name of a client: its PTR name, provided that the name has the address (2 s at most)."""
         if name := self._hosts.get(address):
             return HostName(name)
-        key = (str(address), "confirmed")
+        key = (str(address), _CONFIRMED)
         try:
             async with asyncio.timeout(self._ptr_seconds):
                 answer: PtrAnswer = await self._shared(key, lambda: self._confirm(address), _name_ttl)
@@ -175,6 +181,11 @@ class Resolver:
         """What the probe of each server came to; none where DNSSEC is not asked for, or before the first probe."""
         return self._trust.verdicts if self._trust is not None else ()
 
+    def cache_states(self) -> dict[str, CacheState]:
+        """The one cache by what it holds; the limit is that of all together."""
+        sizes = Counter(_OWN_COUNTS.get(kind, "dns") for _, kind in self._cache)
+        return {name: counts.state(sizes[name], self._cache_size) for name, counts in self._counts.items()}
+
     def forget(self) -> None:
         """Drop everything cached (a commit changed the servers, or their trust)."""
         self._cache.clear()
@@ -200,9 +211,11 @@ class Resolver:
         if cached is not None:
             if cached[0] > self._loop.time():
                 self._cache.move_to_end(key)
+                self._counts[_OWN_COUNTS.get(key[1], "dns")].hits += 1
                 value: T = cached[1]
                 return value
             del self._cache[key]
+        self._counts[_OWN_COUNTS.get(key[1], "dns")].misses += 1
         task = self._running.get(key)
         if task is None:
             task = self._loop.create_task(self._fill(key, look_up, ttl))

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.tls import PeerCertificate
 from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import Certificate, describe, read_certificate, signed_by
@@ -238,6 +239,10 @@ class Judge:
         self._known: OrderedDict[tuple[bytes, str, Purpose, str], tuple[float, float, ChainVerdict]] = (
             OrderedDict()
         )
+        self._counts = CacheCounts()
+
+    def cache_state(self) -> CacheState:
+        return self._counts.state(len(self._known), self._capacity)
 
     def judge_chain(
         self, chain: Sequence[bytes], anchors: Anchors, now: float, purpose: Purpose, crls: Crls = NO_CRLS
@@ -247,7 +252,9 @@ class Judge:
         known = self._known.get(key)
         if known is not None and known[0] <= now < known[1]:
             self._known.move_to_end(key)
+            self._counts.hits += 1
             return known[2]
+        self._counts.misses += 1
         verdict = judge_chain(chain, anchors, now, purpose, crls)
         self._known[key] = (*_window(chain, verdict, now), verdict)
         self._known.move_to_end(key)

@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gatepost.core.address import IPAddress
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.net.resolver import Resolver
 from gatepost.policy.hat import NoScore, plain_address
 from gatepost.policy.reputation import (
@@ -49,6 +50,7 @@ class SenderScores:
         self._limit = limit
         self._seconds = seconds
         self._known: OrderedDict[IPAddress, tuple[float, ScoreRules, Standing]] = OrderedDict()
+        self._counts = CacheCounts()
         self._running: dict[tuple[IPAddress, int], asyncio.Task[Standing]] = {}
         self._checked: dict[ScoredList, tuple[float, Health]] = {}
         self._checking: dict[ScoredList, asyncio.Task[Health]] = {}
@@ -63,10 +65,12 @@ class SenderScores:
             until, of, standing = known
             if (of is rules or of == rules) and until > asyncio.get_running_loop().time():
                 self._known.move_to_end(address)
+                self._counts.hits += 1
                 return standing
             del self._known[address]
         if note := unknown_to_lists(address):
             return Standing(NoScore.NONE, note=note)
+        self._counts.misses += 1
         key = (address, id(rules))
         task = self._running.get(key)
         if task is None:
@@ -74,6 +78,9 @@ class SenderScores:
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
         return task
+
+    def cache_state(self) -> CacheState:
+        return self._counts.state(len(self._known), self._limit)
 
     async def standing(self, resolver: Resolver, rules: ScoreRules, peer: IPAddress) -> Standing:
         """The same, waited for. The look-up goes on when its caller is cancelled, since others may wait for it."""

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 from gatepost.config.model import Document
 from gatepost.config.outbound import BounceProfile
 from gatepost.core.address import IPAddress
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.ids import IdPool
 from gatepost.core.ports import Clock, Journal
 from gatepost.core.tls import ClientHello, PeerCertificate
@@ -120,9 +121,18 @@ class Remembered(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._counts = CacheCounts()
 
     def get(self, key: Hashable) -> T | None:
-        return self._values.get(key)
+        value = self._values.get(key)
+        if value is None:
+            self._counts.misses += 1
+        else:
+            self._counts.hits += 1
+        return value
+
+    def cache_state(self) -> CacheState:
+        return self._counts.state(len(self._values), self._limit)
 
     def put(self, key: Hashable, value: T) -> None:
         self._values[key] = value

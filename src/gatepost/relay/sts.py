@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.ports import Clock
 from gatepost.net.dns_answer import DnsAnswer
 from gatepost.store.sts_cache import CachedPolicy, StsCache
@@ -73,6 +74,7 @@ class StsPolicies:
         self._clock = clock
         self._note = note
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._counts = CacheCounts()
         self._asking: dict[str, asyncio.Future[StsPolicy | None]] = {}
 
     async def of(self, domain: str) -> StsPolicy | None:
@@ -90,6 +92,10 @@ class StsPolicies:
             return f"its MTA-STS policy could not be fetched: {known.problem}"
         answer = await self._resolver().txt(f"_mta-sts.{domain}")
         return f"its MTA-STS record could not be looked up: {answer.detail}" if answer.temporary else ""
+
+    def cache_state(self) -> CacheState:
+        """A hit is a policy that was known and not fetched; a domain that announces none is neither hit nor miss."""
+        return self._counts.state(len(self._known), MAX_KNOWN)
 
     def account(self, domain: str) -> StsAccount | None:
         """What is remembered of a domain (normalised), after `of`; None where it announces no policy."""
@@ -110,13 +116,16 @@ class StsPolicies:
             self._note(f"MTA-STS record of {domain} does not count: {fault}")
             identifier = None
         if identifier is None:
+            self._counts.hits += lasting is not None
             return lasting  # absent, unreadable or unreachable: what is known goes on until its end
         if (
             known is not None
             and identifier == known.identifier
             and now - known.tried < self._pause(known, now)
         ):
+            self._counts.hits += 1
             return lasting
+        self._counts.misses += 1
         return await self._refresh(domain, identifier, known, lasting)
 
     def _pause(self, known: _Known, now: float) -> float:

@@ -45,6 +45,17 @@ def test_a_worker_that_is_down_is_down_and_has_no_counters(bench: Bench) -> None
     assert not any(row.startswith("gatepost_sessions{") and 'worker="0"' in row for row in rows)
 
 
+def test_caches_are_told_with_their_bounds_and_how_often_they_help(bench: Bench) -> None:
+    bench.start().workers[1].counters |= {"monitor_out_refuse": 2}
+    rows = bench.call("metrics")["text"].splitlines()
+    assert 'gatepost_cache_hits_total{worker="0",cache="dns"} 3' in rows
+    assert 'gatepost_cache_misses_total{worker="0",cache="dns"} 1' in rows
+    assert 'gatepost_cache_entries{worker="1",cache="dns"} 1' in rows
+    assert 'gatepost_cache_limit{worker="0",cache="dns"} 10000' in rows
+    assert 'gatepost_cache_hit_ratio{worker="0",cache="dns"} 0.75' in rows
+    assert 'gatepost_monitor_out_total{worker="1",would="refuse"} 2' in rows
+
+
 def test_values_and_labels_are_written_as_the_format_wants_them() -> None:
     metric = Metric("x", "gauge", "About.", (({"a": 'q"\\\n'}, 0.25), ({}, 3.0)))
     assert exposition([metric, Metric("none", "gauge", "", ())]) == (

@@ -60,6 +60,12 @@ _GAUGES = {
     "deliveries": "Deliveries under way.",
     "sessions": "Sessions of clients.",
 }
+_CACHE = {
+    "cache_hits": ("hits", "counter", "Questions that a cache had the answer to."),
+    "cache_misses": ("misses", "counter", "Questions that it had not."),
+    "cache_entries": ("size", "gauge", "Answers that it holds."),
+    "cache_limit": ("limit", "gauge", "Answers that it holds at most; for a new one the oldest goes."),
+}
 _SHARD = {
     "commits": ("counter", "Transactions of the spool."),
     "changes": ("counter", "Changes in these transactions."),
@@ -119,6 +125,7 @@ def families(
         yield Metric(name, "counter", about, tuple(_monitored(told, name)))
     for name, about in _GAUGES.items():
         yield _by_worker(name, "gauge", about, _of(told, lambda one, key=name: one.get(key)))
+    yield from _cache_families(told)
     for name, (kind, about) in _SHARD.items():
         samples = tuple(
             ({"worker": str(worker), "shard": str(shard["shard"])}, float(shard[name]))
@@ -135,6 +142,22 @@ def _monitored(told: Mapping[int, Mapping[str, Any]], name: str) -> Iterator[tup
             count = one["counters"].get(f"{name}_{would}")
             if count is not None:
                 yield {"worker": str(worker), "would": would}, float(count)
+
+
+def _cache_families(told: Mapping[int, Mapping[str, Any]]) -> Iterator[Metric]:
+    """Each worker has caches of its own; they count from nothing after a restart, the resolver's after a commit that replaces it too."""
+    rows = [
+        ({"worker": str(worker), "cache": cache}, state)
+        for worker, one in told.items()
+        for cache, state in one.get("caches", {}).items()
+    ]
+    for name, (key, kind, about) in _CACHE.items():
+        yield Metric(name, kind, about, tuple((labels, float(state[key])) for labels, state in rows))
+    asked = [(labels, state["hits"], state["hits"] + state["misses"]) for labels, state in rows]
+    ratios = tuple((labels, round(hits / both, 4)) for labels, hits, both in asked if both)
+    yield Metric(
+        "cache_hit_ratio", "gauge", "Part of the questions that the cache had the answer to.", ratios
+    )
 
 
 def exposition(found: Iterable[Metric]) -> str:
