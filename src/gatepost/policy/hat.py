@@ -1,9 +1,9 @@
 """The host access table, compiled: which sender group does a connection belong to (asyncos 2.3)?
 
 Entries are read top to bottom and the first match wins, whatever its kind. Compiled, an entry is its place in that
-order; addresses lie in one dictionary per prefix length, names in one for exact names and one for suffixes, and the
-lowest place found wins, and scores in one for each of the 201 scores that there are. So a look-up costs a few dictionary
-look-ups, however long the table is. While scoring is not configured no score entry matches, not even `sbrs[none]`.
+order; addresses are found by one binary search (`policy.address_places`), names in a dictionary for exact names and one for suffixes,
+scores in one for each of the 201 scores that there are, and the lowest place found wins. So a look-up costs some microseconds,
+however long the table is. While scoring is not configured no score entry matches, not even `sbrs[none]`.
 
 A group whose policy says `continue` is noted and the reading goes on. Names match only a confirmed host name. When
 the name could not be looked up, a group that rejects or requires TLS must not be slipped past: if one of its names stands
@@ -20,8 +20,7 @@ from ipaddress import IPv4Address
 
 from gatepost.config.senders import AddressSender, AllSenders, NameSender, ScoreSender, Sender
 from gatepost.core.address import IPAddress
-
-_NOWHERE = 1 << 62
+from gatepost.policy.address_places import NOWHERE, AddressPlaces
 
 
 class NameState(Enum):
@@ -73,36 +72,37 @@ class CouldNotTell:
 
 
 class _Table:
-    """Entries by kind; each leads to its place in the table's order."""
+    """Entries by kind; each leads to its place in the table's order. They come in order, then `freeze`."""
 
     __slots__ = (
+        "_blocks",
         "_first_name",
         "_first_strict_name",
         "_names",
+        "_places",
         "_scores",
         "_suffixes",
-        "_v4",
-        "_v6",
         "everybody",
     )
 
     def __init__(self) -> None:
-        self._v4: dict[int, dict[int, int]] = {}
-        self._v6: dict[int, dict[int, int]] = {}
+        self._blocks: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
+        self._places: dict[int, AddressPlaces] = {}
         self._names: dict[str, int] = {}
         self._suffixes: dict[str, int] = {}
         self._scores: dict[int | None, int] = {}  # tenths, or None for a peer without a score
-        self._first_name = _NOWHERE
-        self._first_strict_name = _NOWHERE
-        self.everybody = _NOWHERE
+        self._first_name = NOWHERE
+        self._first_strict_name = NOWHERE
+        self.everybody = NOWHERE
 
     def add(self, place: int, sender: Sender, strict: bool) -> None:
-        """Entries come in order, so the first of several equal ones is kept."""
+        """Of several equal entries the first one counts."""
         match sender:
             case AddressSender(blocks=blocks):
                 for block in blocks:
-                    family, width = (self._v4, 32) if block.version == 4 else (self._v6, 128)
-                    family.setdefault(width - block.length, {}).setdefault(block.prefix, place)
+                    width = 32 if block.version == 4 else 128
+                    first = block.prefix << (width - block.length)
+                    self._blocks[block.version].append((first, block.length, place))
             case NameSender(name=name, within=within):
                 (self._suffixes if within else self._names).setdefault(name, place)
                 self._first_name = min(self._first_name, place)
@@ -114,39 +114,41 @@ class _Table:
                 for tenths in _tenths(low, high):
                     self._scores.setdefault(tenths, place)
 
+    def freeze(self) -> None:
+        """Compile the addresses."""
+        for version, width in ((4, 32), (6, 128)):
+            self._places[version] = AddressPlaces.of_blocks(self._blocks[version], width)
+        self._blocks.clear()
+
     def by_address(self, address: IPAddress) -> int:
         """The first place that matches whatever the name is."""
-        best = self.everybody
-        family = self._v4 if isinstance(address, IPv4Address) else self._v6
-        value = int(address)
-        for shift, prefixes in family.items():
-            place = prefixes.get(value >> shift)
-            if place is not None and place < best:
-                best = place
-        return best
+        place = self._places[address.version].find(int(address))
+        return place if place < self.everybody else self.everybody
 
     def by_name(self, name: str) -> int:
         """The first place that matches a confirmed host name (lower-case, no trailing dot)."""
-        best = self._names.get(name, _NOWHERE)
-        if self._suffixes:
-            dot = name.find(".")
-            while dot >= 0:
-                best = min(best, self._suffixes.get(name[dot + 1 :], _NOWHERE))
-                dot = name.find(".", dot + 1)
+        best = self._names.get(name, NOWHERE)
+        if suffixes := self._suffixes:
+            dot = name.find(".") + 1
+            while dot:
+                place = suffixes.get(name[dot:])
+                if place is not None and place < best:
+                    best = place
+                dot = name.find(".", dot) + 1
         return best
 
     def by_score(self, score: Score) -> int:
         """The first place that matches a score; no place while scoring is not configured."""
-        if score is NoScore.NOT_ENABLED or not self._scores:
-            return _NOWHERE
-        return self._scores.get(None if isinstance(score, NoScore) else round(score * 10), _NOWHERE)
+        if not self._scores or score is NoScore.NOT_ENABLED:
+            return NOWHERE
+        return self._scores.get(None if isinstance(score, NoScore) else round(score * 10), NOWHERE)
 
     def names_before(self, place: int) -> bool:
         return self._first_name < place
 
     def strict_name_before(self, place: int) -> int:
         """The first name of a strict group that stands before `place`, or no place at all."""
-        return self._first_strict_name if self._first_strict_name < place else _NOWHERE
+        return self._first_strict_name if self._first_strict_name < place else NOWHERE
 
 
 class Hat:
@@ -170,6 +172,8 @@ class Hat:
                 self._texts.append(sender.text)
                 self._group_of.append(number)
         self._noting = tuple(noting)
+        for table in (self._deciding, *(table for _, table in noting)):
+            table.freeze()
 
     def needs_name(self, address: IPAddress) -> bool:
         """True when a host name could change what this address matches: the look-up is worth waiting for."""
@@ -181,26 +185,32 @@ class Hat:
     ) -> HatMatch | CouldNotTell | None:
         """The first match; None when no entry matches (there is no entry for everybody)."""
         address = plain_address(address)
-        place = min(self._deciding.by_address(address), self._deciding.by_score(score))
-        if name is NameState.UNDETERMINED:
-            doubtful = self._deciding.strict_name_before(place)
-            if doubtful != _NOWHERE:
+        table = self._deciding
+        host = comparable_name(name) if isinstance(name, str) else ""
+        place = table.by_address(address)
+        if (by_score := table.by_score(score)) < place:
+            place = by_score
+        if host:
+            if table.names_before(place) and (by_name := table.by_name(host)) < place:
+                place = by_name
+        elif name is NameState.UNDETERMINED:
+            doubtful = table.strict_name_before(place)
+            if doubtful != NOWHERE:
                 return CouldNotTell(self._group_of[doubtful], self._texts[doubtful])
-        elif isinstance(name, str) and self._deciding.names_before(place):
-            place = min(place, self._deciding.by_name(comparable_name(name)))
-        if place == _NOWHERE:
+        if place == NOWHERE:
             return None
-        notes = self._notes(address, name, score, place) if self._noting else ()
+        notes = self._notes(address, host, score, place) if self._noting else ()
         return HatMatch(self._group_of[place], self._texts[place], notes)
 
-    def _notes(self, address: IPAddress, name: PeerName, score: Score, limit: int) -> tuple[str, ...]:
+    def _notes(self, address: IPAddress, host: str, score: Score, limit: int) -> tuple[str, ...]:
         """Names of the continuing groups that match before the deciding place."""
         noted = []
         for number, table in self._noting:
-            place = min(table.by_address(address), table.by_score(score))
-            if isinstance(name, str):
-                place = min(place, table.by_name(comparable_name(name)))
-            if place < limit:
+            if (
+                table.by_address(address) < limit
+                or table.by_score(score) < limit
+                or (host and table.names_before(limit) and table.by_name(host) < limit)
+            ):
                 noted.append(self._groups[number])
         return tuple(noted)
 
