@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.core.address import NULL_ADDRESS, Address
-from gatepost.core.envelope import Notify, Recipient, Ret
+from gatepost.core.envelope import Envelope, Notify, Recipient, Ret
 from gatepost.wire.client_commands import UnsendableText, checked_word, mail_line, rcpt_line
 from gatepost.wire.client_events import Capabilities, Transaction
 
@@ -32,6 +34,14 @@ def test_parameters_are_sent_where_they_are_offered() -> None:
         == "MAIL FROM:<alice@example.org> SIZE=4096 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+3D1\r\n"
     )
     assert mail_line(transaction, NOTHING) == "MAIL FROM:<alice@example.org>\r\n"
+
+
+def test_requiretls_is_asked_of_a_host_that_offers_it() -> None:
+    transaction = Transaction.of(Envelope(ALICE, (), requiretls=True), (), 0)
+    promising = replace(NOTHING, requiretls=True)
+    assert mail_line(transaction, promising) == "MAIL FROM:<alice@example.org> REQUIRETLS\r\n"
+    assert mail_line(transaction, NOTHING) == "MAIL FROM:<alice@example.org>\r\n"
+    assert mail_line(replace(transaction, requiretls=False), promising) == "MAIL FROM:<alice@example.org>\r\n"
 
 
 def test_recipients_carry_their_dsn_parameters_where_these_are_offered() -> None:

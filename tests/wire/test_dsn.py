@@ -251,6 +251,25 @@ def test_when_the_whole_is_returned(kind: Kind, ret: Ret, size: int, full: bool)
     assert returns_full(kind, ret, size) is full
 
 
+def test_a_message_that_requires_tls_is_never_returned_whole() -> None:
+    """RFC 8689 §5: RET=FULL is disregarded, and the report requires TLS as well."""
+    report = replace(REPORT, ret=Ret.FULL, requiretls=True)
+    assert not returns_full(Kind.FAILED, Ret.FULL, 10, requiretls=True)
+    assert b"Hello Bob" not in made(report)
+    for kind in Kind:
+        dsn = make_report(replace(report, kind=kind), now=NOW, boundary=BOUNDARY)
+        assert (dsn.envelope.requiretls, dsn.envelope.sender) == (True, NULL_ADDRESS)
+    assert not make_report(REPORT, now=NOW, boundary=BOUNDARY).envelope.requiretls
+
+
+@pytest.mark.parametrize("status", ["5.7.10", "5.7.30"])
+def test_who_required_tls_is_told_what_that_came_to(status: str) -> None:
+    one = replace(REPORT.recipients[0], status=status, tls_reason="REQUIRETLS: no")
+    text = human_text(replace(REPORT, recipients=(one,), requiretls=True))
+    assert "You asked that this message travel only" in text
+    assert "send it again without that request" in text
+
+
 def test_a_large_message_is_returned_as_its_headers() -> None:
     report = replace(REPORT, ret=Ret.FULL, size=MAX_RETURNED + 1)
     assert b"Hello Bob" not in made(report)

@@ -171,6 +171,27 @@ def test_odd_headers(data: bytes, subject: str, count: int, end: int) -> None:
     assert (facts.subject, facts.received_count, facts.ends_at) == (subject, count, end)
 
 
+@pytest.mark.parametrize(
+    ("header", "heeded"),
+    [
+        (b"TLS-Required: No\r\n", True),
+        (b"Subject: x\r\ntls-required:no\r\nFrom: a@b\r\n", True),
+        (b"TLS-Required:\r\n NO \r\n", True),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"TLS-Required: No, please\r\n", False),
+        (b"TLS-Required:\r\n", False),
+        (b"TLS-Required: No\r\nTLS-Required: No\r\n", False),
+        (b"TLS-Required: No\r\nSubject: x\r\nTLS-REQUIRED: Yes\r\n", False),
+        (b"X-TLS-Required: No\r\n", False),
+        (b"Subject: x\r\n TLS-Required: No\r\n", False),
+        (b"Subject: x\r\n\r\nTLS-Required: No\r\n", False),
+    ],
+)
+def test_tls_required_is_one_field_that_says_no(header: bytes, heeded: bool) -> None:
+    """C37: a second field, or any other value, is as if there were none."""
+    assert scan_header(header + b"\r\n").tls_optional is heeded
+
+
 def test_eight_bit_and_undecodable_headers() -> None:
     facts = scan_header("Subject: grüße\r\n\r\n".encode())
     assert (facts.subject, facts.eight_bit) == ("grüße", True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.fakes.transcript import SETTINGS, Talk, in_data, in_transaction, talk
 
@@ -45,6 +47,42 @@ def test_starttls_is_listed_only_when_offered_and_not_inside_tls() -> None:
     t = talk(inside, hello=False, starttls=True)
     t >> b"EHLO a\r\n"
     assert "STARTTLS" not in t.reply()
+
+
+PROMISING = replace(SETTINGS, requiretls=True)
+
+
+def test_requiretls_is_listed_inside_tls_and_where_it_is_offered() -> None:
+    """RFC 8689 §2; C37."""
+    for settings, tls, listed in (
+        (PROMISING, True, True),
+        (PROMISING, False, False),
+        (SETTINGS, True, False),
+    ):
+        t = talk(ServerEngine(settings, tls_active=tls), hello=False)
+        t >> b"EHLO a\r\n"
+        assert ("REQUIRETLS" in t.reply()) is listed
+
+
+def test_requiretls_after_starttls_and_not_before() -> None:
+    t = talk(settings=PROMISING, starttls=True)
+    t >> b"MAIL FROM:<a@client.example> REQUIRETLS\r\n"
+    t << "530 5.7.10 REQUIRETLS is for TLS only: issue a STARTTLS command first"
+    t >> b"STARTTLS\r\n" << "220"
+    t.engine.tls_started()
+    t >> b"EHLO a\r\n"
+    assert "250 REQUIRETLS" in t.reply()
+    t >> b"MAIL FROM:<a@client.example> REQUIRETLS=1\r\n" << "501 5.5.4"
+    t >> b"MAIL FROM:<a@client.example> requiretls SIZE=9\r\n" << "250"
+    t >> b"RSET\r\nMAIL FROM:<a@client.example>\r\n" << "250" << "250"
+    mails = [event for event in t.events if isinstance(event, Mail)]
+    assert [mail.requiretls for mail in mails] == [True, False]
+
+
+def test_requiretls_where_it_is_not_offered() -> None:
+    t = talk(ServerEngine(SETTINGS, tls_active=True))
+    t >> b"MAIL FROM:<a@client.example> REQUIRETLS\r\n" << "555 5.5.4 REQUIRETLS is not offered here"
+    t >> b"MAIL FROM:<a@client.example>\r\n" << "250"
 
 
 def test_one_message_command_by_command() -> None:

@@ -178,6 +178,8 @@ def test_mail_parameters() -> None:
     found = parse_mail_parameters(b"  size=10 Body=7bit RET=full  ENVID=a+2Bb")
     assert (found.size, found.body_8bit, found.ret, found.envelope_id) == (10, False, Ret.FULL, "a+2Bb")
     assert parse_mail_parameters(b"").size is None
+    assert parse_mail_parameters(b" RequireTLS SIZE=1").requiretls
+    assert not found.requiretls
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,8 @@ def test_mail_parameters() -> None:
         (b" BODY=BINARYMIME", 501),
         (b" BODY", 501),
         (b" SMTPUTF8=yes", 501),
+        (b" REQUIRETLS=yes", 501),
+        (b" REQUIRETLS requiretls", 501),
         (b" RET=ALL", 501),
         (b" ENVID=a b", 555),
         (b" ENVID=a=b", 501),

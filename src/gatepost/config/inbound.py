@@ -262,10 +262,23 @@ class Listener(Section):
     max_connections: Limit = Field(default=10_000, description="Connections of the whole listener at a time.")
     timeouts: ListenerTimeouts = Field(default=ListenerTimeouts(), description="How long the listener waits.")
     banner: ReplyText = Field(default="ESMTP", description="Text of the greeting behind the host name.")
+    requiretls: Flag = Field(
+        default=True,
+        description="Take messages that require TLS on their whole way (REQUIRETLS, RFC 8689), offered inside TLS.",
+    )
+    tls_required_no: Flag | None = Field(
+        default=None,
+        description="Heed the header field TLS-Required: No (RFC 8689). Absent: on private listeners only.",
+    )
     max_hops: Count = Field(
         default=100,
         description="A message with more Received lines is looping (RFC 5321 §6.3: at least 100).",
     )
+
+    @property
+    def heeds_tls_required_no(self) -> bool:
+        """Who may say that what the recipient published about TLS does not count: our own senders, unless it is written otherwise."""
+        return self.type is ListenerType.PRIVATE if self.tls_required_no is None else self.tls_required_no
 
 
 class AddressList(Section):

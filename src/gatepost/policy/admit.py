@@ -113,6 +113,8 @@ class ListenerRules:
     banner: str
     max_connections: int
     max_hops: int
+    requiretls: bool
+    heeds_tls_required_no: bool
     timeouts: Timeouts
     hat: Hat
     groups: tuple[str, ...]
@@ -179,6 +181,8 @@ def compile_listener(document: Document, listener: Listener) -> ListenerRules:
         banner=listener.banner,
         max_connections=limit_number(listener.max_connections),
         max_hops=listener.max_hops,
+        requiretls=listener.requiretls,
+        heeds_tls_required_no=listener.heeds_tls_required_no,
         timeouts=Timeouts(
             timeouts.command,
             timeouts.data,

@@ -228,10 +228,11 @@ class Session:
     def _settings(self, admission: Admission) -> ServerSettings:
         policy = admission.policy
         if policy is None:
-            return _settings(self.rules.hostname, 1, False, ())
+            return _settings(self.rules.hostname, 1, False, (), False)
         auth = () if policy.smtp_auth is AuthLevel.OFF else self.runtime.auth.mechanisms
         required = policy.tls is InboundTls.REQUIRED
-        return _settings(self.rules.hostname, policy.max_message_size, required, auth)
+        promises = self.rules.requiretls
+        return _settings(self.rules.hostname, policy.max_message_size, required, auth, promises)
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:
@@ -403,8 +404,10 @@ class Session:
 
 
 @lru_cache(maxsize=64)  # sessions share them: they differ by policy only
-def _settings(hostname: str, size: int, require_tls: bool, auth: tuple[str, ...]) -> ServerSettings:
-    return ServerSettings(hostname, size, require_tls=require_tls, auth=auth)
+def _settings(
+    hostname: str, size: int, require_tls: bool, auth: tuple[str, ...], requiretls: bool
+) -> ServerSettings:
+    return ServerSettings(hostname, size, require_tls=require_tls, auth=auth, requiretls=requiretls)
 
 
 async def serve(

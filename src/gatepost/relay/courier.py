@@ -272,7 +272,7 @@ class _Courier:
         except Unresolved as error:
             return await self._all_fail(due, failed(due, error.failure))
         clear_allowed, began = True, self._services.clock.now()
-        last = failed(due, Failure(Stage.HOST, False, ("no host to deliver to",)))
+        last: Outcome | None = None
         for number, hop in enumerate(hops, 1):
             await self._part()
             try:
@@ -285,7 +285,8 @@ class _Courier:
             if not outcome.elsewhere:
                 return outcome
             last = _telling(due, last, outcome)
-        return await self._all_fail(due, last)
+        nowhere = Failure(Stage.HOST, False, ("no host to deliver to",))
+        return await self._all_fail(due, last or failed(due, nowhere))
 
     async def _on_hop(
         self, runtime: Runtime, hop: Hop, due: Due, turn: Turn, *, clear_allowed: bool
@@ -327,7 +328,9 @@ def _broken_attempts(due: Due) -> int:
     return min(due.message.progress[rid].broken for rid in due.rids)
 
 
-def _telling(due: Due, known: Outcome, other: Outcome) -> Outcome:
+def _telling(due: Due, known: Outcome | None, other: Outcome) -> Outcome:
     """Of two hosts' outcomes the one to report."""
+    if known is None:
+        return other
     first, second = known.failures[due.rids[0]], other.failures[due.rids[0]]
     return known if telling(first, second) is first else other

@@ -7,7 +7,7 @@ small message comes in one piece and is handled in one go.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from gatepost.core.events import (
     MessageQueued,
     MessageReceived,
     MessageStarted,
+    Noted,
     ReceivingFailed,
     RecipientAccepted,
     RecipientRejected,
@@ -337,14 +338,7 @@ class Reception:
         message = StoredMessage(
             self._mid,
             now,
-            Envelope(
-                mail.sender,
-                tuple(self._recipients),
-                mail.body_8bit,
-                mail.smtputf8,
-                mail.ret,
-                mail.envelope_id,
-            ),
+            self._envelope(mail, facts),
             dotted=self._dotted,
             eight_bit=self._eight_bit,
             listener=session.rules.name,
@@ -359,6 +353,7 @@ class Reception:
             body,
             [
                 MessageReceived(now, self._mid, facts.message_id, facts.subject, self._size, sender),
+                *wishes_told(now, self._mid, message.envelope),
                 MessageQueued(now, self._mid),
             ],
         )
@@ -368,6 +363,20 @@ class Reception:
             services.counters.recipients_accepted += len(self._recipients)
         return refusal
 
+    def _envelope(self, mail: Mail, facts: HeaderFacts) -> Envelope:
+        """`TLS-Required: No` counts where the listener lets it, and never beside REQUIRETLS (RFC 8689 §4.1)."""
+        heeded = facts.tls_optional and self._session.rules.heeds_tls_required_no
+        return Envelope(
+            mail.sender,
+            tuple(self._recipients),
+            mail.body_8bit,
+            mail.smtputf8,
+            mail.ret,
+            mail.envelope_id,
+            mail.requiretls,
+            heeded and not mail.requiretls,
+        )
+
     # --- ends --------------------------------------------------------------------------------
 
     def _reset(self, event: Reset) -> None:
@@ -375,3 +384,13 @@ class Reception:
 
     def _aborted(self, event: Aborted) -> None:
         self.abort("Receiving aborted by sender")
+
+
+def wishes_told(at: float, mid: int, envelope: Envelope) -> Iterator[Noted]:
+    """A line for the few messages that ask something of TLS themselves (RFC 8689)."""
+    if envelope.requiretls:
+        yield Noted(at, f"MID {mid} requires TLS on its whole way (REQUIRETLS)", {"mid": mid})
+    if envelope.tls_optional:
+        yield Noted(
+            at, f"MID {mid} waives what its recipients publish about TLS (TLS-Required: No)", {"mid": mid}
+        )

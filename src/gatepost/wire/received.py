@@ -34,7 +34,7 @@ class HeaderFacts:
     """What the header says. Values are unfolded raw text, undecodable octets as backslash escapes.
 
     `eight_bit` speaks of the header alone (RFC 6532). `ends_at` is the index behind the empty line, or -1
-    when there was none within the limit.
+    when there was none within the limit. `tls_optional`: there is one field `TLS-Required`, and it says No (RFC 8689 §3).
     """
 
     message_id: str
@@ -42,6 +42,7 @@ class HeaderFacts:
     received_count: int
     eight_bit: bool
     ends_at: int
+    tls_optional: bool = False
 
 
 def clean(text: str) -> str:
@@ -130,7 +131,14 @@ def scan_header(data: bytes, limit: int = HEADER_LIMIT) -> HeaderFacts:
         lower.count(b"\r\nreceived:"),
         not head.isascii(),
         end + 4 if end >= 0 else -1,
+        b"\r\ntls-required:" in lower and _tls_optional(head, lower),
     )
+
+
+def _tls_optional(head: bytes, lower: bytes) -> bool:
+    """Two fields, or any other value, say nothing: it is as if there were none (RFC 8689 §3)."""
+    once = lower.count(b"\r\ntls-required:") == 1
+    return once and _value(head, lower, b"\r\ntls-required:").lower() == "no"
 
 
 def _value(head: bytes, lower: bytes, field: bytes) -> str:

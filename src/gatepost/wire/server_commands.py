@@ -50,7 +50,7 @@ class ServerSettings:
     """What the engine must know of its listener and of the sender's policy.
 
     Sizes are octets. `max_line` counts the CRLF; `max_header` counts up to the end of the empty line. `auth` are the
-    mechanisms that are offered inside TLS.
+    mechanisms that are offered inside TLS, and so is REQUIRETLS (RFC 8689) with `requiretls`.
     """
 
     hostname: str
@@ -59,6 +59,7 @@ class ServerSettings:
     max_header: int = 262_144
     require_tls: bool = False
     auth: tuple[str, ...] = ()
+    requiretls: bool = False
 
 
 class State(IntEnum):
@@ -233,6 +234,7 @@ def _parse_mail(argument: bytes, context: Context) -> Parsed:
         parameters.smtputf8,
         parameters.ret,
         parameters.envelope_id,
+        parameters.requiretls,
     )
 
 

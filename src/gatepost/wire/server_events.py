@@ -65,6 +65,7 @@ class Mail(ServerEvent):
     smtputf8: bool
     ret: Ret
     envelope_id: str
+    requiretls: bool = False
 
 
 @dataclass(slots=True)

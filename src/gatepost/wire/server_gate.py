@@ -1,14 +1,17 @@
 """Why a command may not come where it comes: not offered, out of sequence, before its time.
 
+What a MAIL wishes is looked at here too, when it was read.
+
 Sources: RFC 5321 §4.1.4 (order); RFC 3207 §4 (STARTTLS once); RFC 4954 §4 (AUTH not twice, not in a transaction); RFC 2920 §3.1 (DATA without
-recipients).
+recipients); RFC 8689 §2 (REQUIRETLS).
 """
 
 from __future__ import annotations
 
 from gatepost.core.reply import Reply
 from gatepost.wire import server_replies as replies
-from gatepost.wire.server_commands import Command, Effect, Move, State, in_sequence
+from gatepost.wire.server_commands import Command, Effect, Move, ServerSettings, State, in_sequence
+from gatepost.wire.server_events import Mail
 
 _CONTROLS = bytes((*range(32), 127))
 
@@ -36,3 +39,12 @@ def refusal_of(
     if refused_recipient and state is State.SENDER and row.move in (Move.DATA, Move.BDAT):
         return replies.NO_RECIPIENT
     return replies.SEQUENCE
+
+
+def unmet_wish(mail: Mail, settings: ServerSettings, *, tls: bool) -> Reply | None:
+    """The refusal of a message that requires TLS on its whole way, where that is not promised or has not begun."""
+    if not mail.requiretls:
+        return None
+    if not settings.requiretls:
+        return replies.NO_PROMISE
+    return None if tls else replies.NOT_IN_CLEAR

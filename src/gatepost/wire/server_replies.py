@@ -6,13 +6,16 @@ RFC 3207 §4 (530), RFC 2920 §3.1 (554 to DATA without recipients).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from gatepost.core.reply import Reply
-from gatepost.wire.server_commands import Effect
+from gatepost.wire.server_commands import Effect, ServerSettings
 
 OK = Reply(250, "2.0.0", ("Ok",))
 TLS_FIRST = Reply(530, "5.7.0", ("Must issue a STARTTLS command first",))
+NOT_IN_CLEAR = Reply(530, "5.7.10", ("REQUIRETLS is for TLS only: issue a STARTTLS command first",))
+NO_PROMISE = Reply(555, "5.5.4", ("REQUIRETLS is not offered here",))
 SEQUENCE = Reply(503, "5.5.1", ("Bad sequence of commands",))
 NO_RECIPIENT = Reply(554, "5.5.1", ("No valid recipients",))
 UNKNOWN = Reply(500, "5.5.1", ("Command not recognised",))
@@ -40,9 +43,9 @@ def greeting(hostname: str, banner: str) -> Reply:
 
 
 @lru_cache(maxsize=64)
-def hello(answer: Reply, max_size: int, *, starttls: bool, auth: tuple[str, ...] = ()) -> Reply:
+def hello(answer: Reply, settings: ServerSettings, *, tls: bool, starttls: bool) -> Reply:
     """The answer to EHLO: the session's own, with what is offered behind it."""
-    return Reply(answer.code, "", (*answer.lines, *extensions(max_size, starttls=starttls, auth=auth)))
+    return Reply(answer.code, "", (*answer.lines, *_extensions(settings, tls=tls, starttls=starttls)))
 
 
 @lru_cache(maxsize=64)
@@ -51,9 +54,13 @@ def closing(hostname: str) -> Reply:
     return Reply(221, "2.0.0", (f"{hostname} closing connection",))
 
 
-def extensions(max_size: int, *, starttls: bool, auth: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The keywords of EHLO."""
-    first = ("PIPELINING", f"SIZE {max_size}")
-    tls = ("STARTTLS",) if starttls else ()
-    known = (f"AUTH {' '.join(auth)}",) if auth else ()
-    return (*first, *tls, *known, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+def _extensions(settings: ServerSettings, *, tls: bool, starttls: bool) -> Iterator[str]:
+    """The keywords of EHLO. AUTH and REQUIRETLS are offered inside TLS only (RFC 4954 §4, RFC 8689 §2)."""
+    yield from ("PIPELINING", f"SIZE {settings.max_message_size}")
+    if starttls and not tls:
+        yield "STARTTLS"
+    if settings.auth and tls:
+        yield f"AUTH {' '.join(settings.auth)}"
+    yield from ("ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+    if settings.requiretls and tls:
+        yield "REQUIRETLS"

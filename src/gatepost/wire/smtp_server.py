@@ -19,7 +19,7 @@ average end it as well (C21).
 
 In the dialogue behind AUTH a line is no command: it goes to the session as it is (`server_auth` reads it). AUTH is offered inside TLS only.
 
-Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152, RFC 6531.
+Sources: RFC 5321 §3 and §4, RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152, RFC 6531, RFC 8689.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from gatepost.wire.server_events import (
     StartTls,
     TlsRequiredMissing,
 )
-from gatepost.wire.server_gate import control_fault, refusal_of
+from gatepost.wire.server_gate import control_fault, refusal_of, unmet_wish
 from gatepost.wire.server_input import LineFault, ServerInput
 from gatepost.wire.smtp_syntax import SyntaxFault
 
@@ -156,9 +156,8 @@ class ServerEngine:
         if self.state is State.CLOSED:
             return  # the peer went too far in the meantime, and was told
         if type(event) is Hello and event.extended and reply.positive:
-            starttls = self.starttls_offered and not self.tls_active
-            auth = self._settings.auth if self.tls_active else ()
-            reply = replies.hello(reply, self._settings.max_message_size, starttls=starttls, auth=auth)
+            tls, starttls = self.tls_active, self.starttls_offered
+            reply = replies.hello(reply, self._settings, tls=tls, starttls=starttls)
         self._say(reply)
         if reply.code == 421:
             self._close()
@@ -246,7 +245,9 @@ class ServerEngine:
         except SyntaxFault as fault:
             self._fault(fault.reply)
             return
-        if row.effect is Effect.TLS and len(self._input):
+        if isinstance(event, Mail) and (unmet := unmet_wish(event, self._settings, tls=self.tls_active)):
+            self._fault(unmet)
+        elif row.effect is Effect.TLS and len(self._input):
             self._abuse("STARTTLS injection", replies.INJECTION)
         elif isinstance(event, ServerEvent):
             if row.move is Move.RSET:

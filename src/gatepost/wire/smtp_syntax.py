@@ -64,6 +64,7 @@ class MailParameters:
     smtputf8: bool = False
     ret: Ret = Ret.UNSET
     envelope_id: str = ""
+    requiretls: bool = False
 
 
 @dataclass(slots=True)
@@ -251,6 +252,10 @@ def parse_mail_parameters(text: bytes) -> MailParameters:
         elif key == b"AUTH":
             if value is None or len(value) > MAX_ORIGINAL or not is_xtext(value):
                 raise SyntaxFault(501, "5.5.4", "Bad value of AUTH")
+        elif key == b"REQUIRETLS":
+            if value is not None:
+                raise SyntaxFault(501, "5.5.4", "REQUIRETLS takes no value")
+            found.requiretls = True
         else:
             raise SyntaxFault(555, "5.5.4", "Unsupported parameter of MAIL")
     return found
