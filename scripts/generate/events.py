@@ -37,6 +37,7 @@ SAMPLES: dict[str, Any] = {
     "hello": "mail.partner.example",
     "hop": {},
     "later": [],
+    "tls_report": False,
     "lost": "",
     "policy": "ACCEPTED",
     "sender_domain": "partner.example",

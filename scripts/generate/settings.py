@@ -22,6 +22,7 @@ from gatepost.config import (
     records,
     reputation,
     smtp_auth,
+    tls_reports,
     tlsa,
 )
 from gatepost.config.section import Section
@@ -133,6 +134,7 @@ def _named(word: str) -> type[Any]:
         records,
         reputation,
         smtp_auth,
+        tls_reports,
         tlsa,
     ):
         if word in vars(module):

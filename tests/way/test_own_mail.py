@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from tests.fakes.time_travel import run
 
 from gatepost.core.envelope import Notify
 from gatepost.core.errors import OperatorError
+from gatepost.core.record_events import OutboundSession
 from gatepost.relay.own_mail import MAX_OWN_MAIL, OwnMail
+from gatepost.store.spool import StoredMessage
 
 CONTENT = b"From: <alert@gw.example.net>\r\nSubject: Test\r\nMessage-ID: <1@gw>\r\n\r\n.dotted\r\nHello\r\n"
 
@@ -158,3 +161,55 @@ def test_without_room_on_the_disk_it_is_refused_and_logged_by_nobody(
             assert it.log.lines == []
 
     run(main)
+
+
+def test_a_tls_report_has_a_sender_and_its_delivery_says_what_it_is(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with FakePeer() as peer, gateway(tmp_path, routes={"partner.example": peer.port}) as it:
+            asked = request("tls@partner.example") | {"sender": "reports@sender.example"}
+            answer = await own_mail(it).answer("submit", asked)
+            await it.log.line(f"Message finished MID {answer['mid']} done")
+            (mail,) = peer.mails
+            assert mail.sender.startswith("<reports@sender.example>")
+            (session,) = it.log.of(OutboundSession)
+            assert session.tls_report is True
+
+    run(main)
+
+
+def test_an_alert_is_no_tls_report(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with FakePeer() as peer, gateway(tmp_path, routes={"partner.example": peer.port}) as it:
+            answer = await own_mail(it).answer("submit", request("admin@partner.example"))
+            await it.log.line(f"Message finished MID {answer['mid']} done")
+            (session,) = it.log.of(OutboundSession)
+            assert session.tls_report is False
+
+    run(main)
+
+
+def test_a_tls_report_waives_the_recipients_policy_and_nobody_is_told_of_its_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, routes={"partner.example": ("reject",)}) as it:
+            asked = request("tls@partner.example") | {"sender": "reports@sender.example"}
+            taken: list[StoredMessage] = []
+            it.couriers.scheduler.add = _noting(it.couriers.scheduler.add, taken)  # type: ignore[method-assign]
+            answer = await own_mail(it).answer("submit", asked)
+            await it.log.line("Bounced:", f"MID {answer['mid']} ")
+            await it.quiet()
+            (message,) = taken
+            assert message.envelope.tls_optional
+            assert all(one.notify == {Notify.NEVER} for one in message.envelope.recipients)
+            assert it.couriers.scheduler.messages == {}
+
+    run(main)
+
+
+def _noting(
+    add: Callable[[StoredMessage], None], taken: list[StoredMessage]
+) -> Callable[[StoredMessage], None]:
+    def noting(message: StoredMessage) -> None:
+        taken.append(message)
+        add(message)
+
+    return noting

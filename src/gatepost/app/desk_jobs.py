@@ -17,6 +17,7 @@ from gatepost.app.records_job import RecordsJob
 from gatepost.app.renewal_job import RenewalJob
 from gatepost.app.reputation_job import ReputationJob
 from gatepost.app.required_tls_job import RequiredTlsJob
+from gatepost.app.tls_report_job import TlsReportJob
 from gatepost.app.webhook_job import WebhookJob
 from gatepost.certs.order_challenges import Ports
 from gatepost.control.ports import Gateway, Operations
@@ -66,6 +67,14 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         NameServerJob(tools.store, tools.alerts, tools.clock),
         ReputationJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),
+        TlsReportJob(
+            tools.home,
+            tools.store,
+            tools.keeper,
+            tools.gateway,
+            EventReader(tools.home.logs, tools.home.event_log.name),
+            tools.clock,
+        ),
         WebhookJob(tools.store, tools.keeper, tools.gateway.emit, tools.clock),
         RenewalJob(
             tools.store,

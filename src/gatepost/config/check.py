@@ -27,6 +27,7 @@ from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.links import LINKS
 from gatepost.config.model import Document, Protocol
+from gatepost.config.tls_reports import report_findings
 from gatepost.core.errors import Problem
 
 NOT_ENFORCED = "stored, not yet enforced"
@@ -60,6 +61,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         bounce_findings(document),
         dns_findings(document),
         tlsa_findings(document),
+        report_findings(document),
         link_findings(document, certificates),
         public_findings(document, certificates),
         _other_names(document),

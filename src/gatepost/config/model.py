@@ -37,6 +37,7 @@ from gatepost.config.records import Records
 from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
 from gatepost.config.smtp_auth import SmtpAuth
+from gatepost.config.tls_reports import TlsReports
 from gatepost.config.tlsa import Tlsa
 from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
 
@@ -177,6 +178,9 @@ class Document(Section):
     )
     mta_sts_policies: tuple[MtaStsPolicy, ...] = Field(
         default=(), description="MTA-STS policies of our domains, served at the public port."
+    )
+    tls_reports: TlsReports = Field(
+        default=TlsReports(), description="Daily TLS reports to the domains that ask for them."
     )
     ldap: Ldap = Field(default=Ldap(), description="Directory servers.")
     web_security: WebSecurity = Field(default=WebSecurity(), description="The service that rates URLs.")

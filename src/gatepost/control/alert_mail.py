@@ -76,11 +76,11 @@ async def _submit(
     )
     content = b64encode(make_notice(notice)).decode("ascii")
     args = {"token": token, "recipients": list(recipients), "content": content}
-    return await _keep_somewhere(gateway, args)
+    return await keep_somewhere(gateway, args)
 
 
-async def _keep_somewhere(gateway: Gateway, args: Mapping[str, Any]) -> int:
-    """The first worker that takes it; always in the same order, so that a second attempt meets the same worker."""
+async def keep_somewhere(gateway: Gateway, args: Mapping[str, Any]) -> int:
+    """The MID at the first worker that takes a mail of ours (`mail.submit`); always in the same order, so that a second attempt meets the same worker."""
     reasons = []
     for row in (await gateway.status())["workers"]:
         for answer in await gateway.ask_workers(SUBMIT, args, row["index"]):
@@ -88,7 +88,7 @@ async def _keep_somewhere(gateway: Gateway, args: Mapping[str, Any]) -> int:
                 return int(answer.result["mid"])
             reasons.append(answer.error)
     reason = "; ".join(dict.fromkeys(reasons)) or "there is no mail worker"
-    raise OperatorError(reason, "the alert is tried again", code=Exit.TRY_AGAIN)
+    raise OperatorError(reason, "it is tried again", code=Exit.TRY_AGAIN)
 
 
 def _text(alert: Alert, host: str, now: float) -> str:

@@ -26,7 +26,7 @@ class OutboundSession(Event):
     `failed` or `found`; `base`, `records`, `problem`), `sts` the MTA-STS policy (`domain`, `mode`, empty for none, `id`, `policy` as lines,
     `problem`) or None where none was asked for. `esmtp`, `starttls` and `helo` are what EHLO in clear was answered. `tls` is the judgement
     (the keys of the delivery's TLS record) or None when it never came to one: then `broken` says what ended the connection. `lost`
-    says what ended it behind the judgement, before any message.
+    says what ended it behind the judgement, before any message. `tls_report` says that the attempt was made for a TLS report of our own.
     """
 
     dcid: int
@@ -46,6 +46,7 @@ class OutboundSession(Event):
     lost: str
     tls: dict[str, Any] | None
     later: list[str] = field(default_factory=list)
+    tls_report: bool = False
 
 
 @dataclass(slots=True)

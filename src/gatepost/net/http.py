@@ -132,6 +132,15 @@ class PublicHttp:
 
     async def get(self, url: str, *, max_body: int = MAX_BODY, allow_http: bool = False) -> HttpAnswer:
         """Fetch a URL; plain HTTP only where the caller says so. Raises HttpFailed."""
+        target = self._target(url, allow_http=allow_http)
+        return await self._client.exchange("GET", target, b"", {}, max_body)
+
+    async def post(self, url: str, body: bytes, content_type: str, *, max_body: int = MAX_BODY) -> HttpAnswer:
+        """Hand something over, by https only. Raises HttpFailed."""
+        target = self._target(url, allow_http=False)
+        return await self._client.exchange("POST", target, body, {"Content-Type": content_type}, max_body)
+
+    def _target(self, url: str, *, allow_http: bool) -> URL:
         target = checked_url(url)
         if target.scheme != "https" and not allow_http:
             raise HttpFailed("only https is taken")
@@ -139,7 +148,7 @@ class PublicHttp:
         if literal is not None:
             # No name, so nothing is looked up and the resolver below is not asked.
             _checked(target.host or "", [literal], self._allow_inside)
-        return await self._client.exchange("GET", target, b"", {}, max_body)
+        return target
 
     async def close(self) -> None:
         """Close what is open; a request on its way fails."""

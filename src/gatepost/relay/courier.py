@@ -20,6 +20,7 @@ from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection, Stale
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
+from gatepost.relay.own_mail import TLS_REPORTS
 from gatepost.relay.proven_way import resolve_proven
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
@@ -276,7 +277,7 @@ class _Courier:
         for number, hop in enumerate(hops, 1):
             await self._part()
             try:
-                turn = Turn(began, hops[number:])
+                turn = Turn(began, hops[number:], due.message.listener == TLS_REPORTS)
                 outcome = await self._on_hop(runtime, hop, due, turn, clear_allowed=clear_allowed)
             except HopFailed as error:
                 clear_allowed = clear_allowed and not error.handshake_broken

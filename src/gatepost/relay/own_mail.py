@@ -1,7 +1,9 @@
-"""Mail of the gateway's own (alerts), handed over by the desk: kept like any other, and on its way under the recipient's plan.
+"""Mail of the gateway's own (alerts, TLS reports), handed over by the desk: kept like any other, and on its way under the recipient's plan.
 
-The envelope's sender is the null address, and nobody is to be told what became of it: such a mail can bounce, but no report
-and no loop comes of it. Its events are those of any message, with ICID 0, since no connection brought it; they are committed with it,
+The envelope's sender of an alert is the null address, that of a TLS report whoever reports: receivers that check bounces would refuse
+it otherwise. In either case nobody is to be told what became of it (`NOTIFY=NEVER`): such a mail can bounce, but no report and no loop comes
+of it. TLS reports go whatever the recipient's published policy says, since it may be what they report (RFC 8460 §3, RFC 8689 §5), and the
+records of their deliveries say what they were made for, so that no report counts them (case C38). Its events are those of any message, with ICID 0, since no connection brought it; they are committed with it,
 so the log does not speak of a mail that was not kept.
 
 The desk asks again when it did not hear the answer. The last few hand-overs are remembered by their token, and one that
@@ -27,6 +29,7 @@ from gatepost.wire.received import scan_header
 from gatepost.wire.smtp_syntax import SyntaxFault, parse_path
 
 LISTENER = "gatepost"  # what the queue shows as its listener
+TLS_REPORTS = "gatepost tls reports"  # the same of a TLS report; the courier knows them by it
 MAX_OWN_MAIL = 1 << 20
 MAX_RECIPIENTS = 1_000
 _REMEMBERED = 200
@@ -41,7 +44,7 @@ class OwnMail:
         self._kept: Remembered[int] = Remembered(_REMEMBERED)
 
     async def answer(self, action: str, args: Mapping[str, Any]) -> Any:
-        """`submit`: `{"token", "recipients", "content" (base64)}`, answered by `{"mid"}`.
+        """`submit`: `{"token", "recipients", "content" (base64)}`, for a TLS report also `"sender"`; answered by `{"mid"}`.
 
         Raises OperatorError when it is not kept.
         """
@@ -50,11 +53,12 @@ class OwnMail:
         token = str(args["token"])
         known = self._kept.get(token)
         if known is None:
-            known = await self._keep([_address(text) for text in args["recipients"]], _content(args))
+            sender = _address(args["sender"]) if args.get("sender") else NULL_ADDRESS
+            known = await self._keep(sender, [_address(text) for text in args["recipients"]], _content(args))
             self._kept.put(token, known)
         return {"mid": known}
 
-    async def _keep(self, recipients: list[Address], content: bytes) -> int:
+    async def _keep(self, sender: Address, recipients: list[Address], content: bytes) -> int:
         services = self._services
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise OperatorError(f"a mail has 1 to {MAX_RECIPIENTS} recipients")
@@ -64,7 +68,7 @@ class OwnMail:
             mid = services.ids.mid.take()
         except OutOfIds:
             raise _not_kept("no identifiers are left at this moment") from None
-        message = _message(mid, services.clock.now(), recipients, content)
+        message = _message(mid, services.clock.now(), sender, recipients, content)
         body = services.spool.new_body(mid)
         body.write(content)
         refusal = await keep(services, self._scheduler, message, body, _events(message, content))
@@ -73,12 +77,16 @@ class OwnMail:
         return mid
 
 
-def _message(mid: int, now: float, recipients: list[Address], content: bytes) -> StoredMessage:
+def _message(
+    mid: int, now: float, sender: Address, recipients: list[Address], content: bytes
+) -> StoredMessage:
+    """Only TLS reports have a sender."""
     envelope = Envelope(
-        NULL_ADDRESS,
+        sender,
         tuple(Recipient(address, frozenset({Notify.NEVER})) for address in recipients),
         body_8bit=not content.isascii(),
         smtputf8=any(address.needs_smtputf8 for address in recipients),
+        tls_optional=not sender.null,
     )
     return StoredMessage(
         mid,
@@ -86,7 +94,7 @@ def _message(mid: int, now: float, recipients: list[Address], content: bytes) ->
         envelope,
         dotted=b"\r\n." in content,
         eight_bit=not content.isascii(),
-        listener=LISTENER,
+        listener=LISTENER if sender.null else TLS_REPORTS,
         progress=[Progress() for _ in recipients],
     )
 
@@ -94,13 +102,14 @@ def _message(mid: int, now: float, recipients: list[Address], content: bytes) ->
 def _events(message: StoredMessage, content: bytes) -> list[Event]:
     """The lines of a message that came in, with the ICID 0 of one that nobody brought."""
     now, mid, facts = message.received, message.mid, scan_header(content)
+    sender = message.envelope.sender.text
     return [
-        MessageStarted(now, mid, 0, ""),
+        MessageStarted(now, mid, 0, sender),
         *(
             RecipientAccepted(now, mid, 0, rid, recipient.address.text)
             for rid, recipient in enumerate(message.envelope.recipients)
         ),
-        MessageReceived(now, mid, facts.message_id, facts.subject, len(content), ""),
+        MessageReceived(now, mid, facts.message_id, facts.subject, len(content), sender),
         MessageQueued(now, mid),
     ]
 

@@ -26,10 +26,11 @@ MAX_CERTIFICATES = 10  # of one chain
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where a hop stands in its attempt: when that began, and the hops behind this one."""
+    """Where a hop stands in its attempt: when that began, and the hops behind this one; and whether a TLS report of ours is on its way."""
 
     began: float = 0.0
     later: Sequence[Hop] = ()
+    tls_report: bool = False
 
 
 def outbound_session(
@@ -63,6 +64,7 @@ def outbound_session(
         trail.broken if judged is not None else "",
         tls_record(judged) if judged is not None else None,
         [str(other) for other in turn.later],
+        turn.tls_report,
     )
 
 

@@ -3,6 +3,7 @@
     home/                0750
       config.db          configuration, certificates (keys sealed), users
       records.db         what became of deliveries and sessions, for some days
+      tls-reports.db     sums of the TLS reports that are sent, once they are switched on
       ids, serial        high-water marks of the identifiers; the installation's serial number
       lock               held by the running gateway or by an offline command
       logs/              mail_logs, events.jsonl
@@ -122,6 +123,11 @@ class Home:
     def sts_policies(self) -> Path:
         """Fetched MTA-STS policies; may be removed at any time."""
         return self.root / "cache" / "mta-sts"
+
+    @property
+    def tls_reports_db(self) -> Path:
+        """Sums and sendings of our TLS reports; made when they are switched on."""
+        return self.root / "tls-reports.db"
 
     @property
     def config_db(self) -> Path:

@@ -10,6 +10,8 @@
     authorities     ca.*
     acme            acme.*; acme_parts  what every commit asks of it; acme_rehearsal  a dry run
     explain         explain, explain.live   verify        tlsverify, daneverify
+    dkim            dkim.*: keys that sign reports
+    tls_reports     tlsrpt.list, .show, .send: the TLS reports that we send
     queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
     users           user.*; sender_warnings  what a configuration lacks without them

@@ -14,6 +14,7 @@ from gatepost.config.model import Document
 from gatepost.control.alert_hooks import webhook_warnings
 from gatepost.control.ops.bounce_keys import bounce_warnings
 from gatepost.control.ops.registry import Context
+from gatepost.control.tls_reporter import unsigned_warnings
 from gatepost.core.errors import OperatorError, Problem
 from gatepost.pki.errors import PkiError
 from gatepost.pki.keys import KeyKind
@@ -53,13 +54,14 @@ def _stand_in(item: Mapping[str, Any], now: float) -> Profile:
 
 
 def secret_warnings(context: Context, document: Document | None) -> tuple[Problem, ...]:
-    """What the sections `acme` and `alerts` need beside the document, and do not have."""
+    """What the sections `acme`, `alerts` and `tls_reports` need beside the document, and do not have."""
     if document is None:
         return ()
     return (
         *_missing_secrets(context.store, document),
         *webhook_warnings(context.store, document),
         *bounce_warnings(context.store, document),
+        *unsigned_warnings(context.store, document),
     )
 
 

@@ -49,6 +49,7 @@ _MODULES = {
     "ca": "authorities",
     "ca.crl": "revocation",
     "queue": "queue",
+    "dkim": "dkim",
     "explain": "explain",
     "tlsverify": "verify",
     "daneverify": "verify",
@@ -59,6 +60,7 @@ _MODULES = {
     "status": "status",
     "user": "users",
     "metrics": "metrics",
+    "tlsrpt": "tls_reports",
 }
 
 

@@ -26,6 +26,7 @@ def make_app() -> typer.Typer:
         ca_commands,
         cert_commands,
         config_commands,
+        dkim_commands,
         explain_command,
         log_commands,
         metrics_command,
@@ -34,6 +35,7 @@ def make_app() -> typer.Typer:
         reputation_command,
         status_command,
         sts_commands,
+        tlsrpt_commands,
         user_commands,
         verify_commands,
     )
@@ -56,4 +58,6 @@ def make_app() -> typer.Typer:
     app.add_typer(alert_commands.make(), name="alert")
     app.add_typer(bounce_key_commands.make(), name="bounce-keys")
     app.add_typer(sts_commands.make(), name="sts")
+    app.add_typer(dkim_commands.make(), name="dkim")
+    app.add_typer(tlsrpt_commands.make(), name="tlsrpt")
     return app

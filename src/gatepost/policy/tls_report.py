@@ -1,0 +1,217 @@
+"""What one attempt to connect to a host counts as in a TLS report (RFC 8460 §4.2, §4.3), and when a day's report goes out.
+
+Each attempt counts once, under the one policy that it was judged by: usable TLSA records, else the MTA-STS policy, else TLSA records of which
+none is usable, else none. What does not count: a host that could not be reached or broke off before TLS could be judged, a destination without
+a domain of its own (an address), TLS left out by a rule of ours, and the deliveries of our own reports (case C38).
+
+The sum is of what the *recipient* published. Where nothing was published a session with TLS is a success, whatever a rule of ours may ask
+of its certificate, and one without is a failure. A policy in testing counts what it would have refused, as RFC 8461 §5 wants it.
+
+A policy's domain is the one it stands under: for TLSA records the name of their base (RFC 8460 §1.1), for the others the next hop's domain.
+Reports go to the next hop's domain: the recipients', or the host of an smtp route.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from gatepost.core.record_events import OutboundSession
+from gatepost.core.tls import TlsStage, TlsVerdict
+from gatepost.core.tlsa import TlsaState
+from gatepost.pki.findings import OPENSSL_ERRORS
+from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
+
+DAY = 86_400
+SPREAD = 4 * 3_600  # seconds behind midnight within which reports go out (RFC 8460 §4.1)
+MAX_REASON = 200
+_TESTED = "would refuse: "
+_ENFORCED = "verify error: MTA-STS: "
+_WEB_PKI = frozenset(text for _, text in OPENSSL_ERRORS.values())
+_NOT_LISTED = re.compile(r"the MTA-STS policy of \S+ does not name \S+")
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSession:
+    """One session as it counts: for which domain's report, under which policy, and why it failed, if it did."""
+
+    at: float
+    domain: str
+    policy: ReportedPolicy
+    failure: FailureDetails | None = None
+
+
+def counted(session: OutboundSession) -> CountedSession | None:
+    """How an attempt counts; None where it does not."""
+    tls, domain = session.tls, _report_domain(session)
+    if tls is None or not domain or session.tls_report:
+        return None
+    if tls["stage"] == TlsStage.NOT_TRIED and not tls["forbidden"]:
+        return None  # level none, or STARTTLS left out: our rule, not their TLS
+    found = _judged(session, tls, domain)
+    if found is None:
+        return None
+    policy, failed = found
+    return CountedSession(session.at, domain, policy, _details(session, *failed) if failed else None)
+
+
+def _report_domain(session: OutboundSession) -> str:
+    hop = session.hop
+    if hop.get("literal") or session.domain.startswith("["):
+        return ""
+    return str(hop.get("route_host") or session.domain).rstrip(".").lower()
+
+
+Failed = tuple[ResultType, str]
+"""What failed, and the words for `failure-reason-code`."""
+
+
+def _judged(
+    session: OutboundSession, tls: Mapping[str, Any], domain: str
+) -> tuple[ReportedPolicy, Failed | None] | None:
+    tlsa, sts = session.tlsa, session.sts or {}
+    if tls["dane"]:
+        return _tlsa_policy(session, tls["dane_base"]), _by_dane(session, tls)
+    if tls["sts"]:
+        policy = _sts_policy(sts, domain)
+        return policy, _by_sts(session, tls)
+    if tls["forbidden"]:
+        return _forbidden(session, tls, domain)
+    if tls["dane"] is not None or tlsa.get("state") == TlsaState.FOUND:
+        unusable = (ResultType.TLSA_INVALID, "none of the TLSA records is usable")
+        return _tlsa_policy(session, tlsa.get("base", "")), _without_tls(session, tls) or unusable
+    if sts.get("problem") and not sts.get("policy"):
+        problem = str(sts["problem"])
+        return _sts_policy(sts, domain), _without_tls(session, tls) or (_fetch_failure(problem), problem)
+    return ReportedPolicy(PolicyType.NONE, domain), _without_tls(session, tls)
+
+
+def _tlsa_policy(session: OutboundSession, base: str) -> ReportedPolicy:
+    """TLSA records in their written form; a set in DNS has no order, so they are put into one."""
+    records = tuple(sorted(session.tlsa.get("records", ())))
+    return ReportedPolicy(PolicyType.TLSA, str(base or session.host).lower(), records)
+
+
+def _sts_policy(sts: Mapping[str, Any], domain: str) -> ReportedPolicy:
+    lines = tuple(sts.get("policy", ()))
+    hosts = tuple(line.removeprefix("mx: ") for line in lines if line.startswith("mx: "))
+    return ReportedPolicy(PolicyType.STS, str(sts.get("domain") or domain), lines, hosts)
+
+
+# --- what failed ------------------------------------------------------------------------------------------
+
+
+def _forbidden(
+    session: OutboundSession, tls: Mapping[str, Any], domain: str
+) -> tuple[ReportedPolicy, Failed] | None:
+    """A host that was not called for what its TLSA records are, or are not."""
+    reason = str(tls["forbidden"])
+    match session.tlsa.get("state"):
+        case TlsaState.FAILED:
+            return _tlsa_policy(session, ""), (ResultType.DNSSEC_INVALID, reason)
+        case TlsaState.FOUND:
+            return _tlsa_policy(session, session.tlsa.get("base", "")), (ResultType.TLSA_INVALID, reason)
+        case TlsaState.ABSENT:
+            return ReportedPolicy(PolicyType.NONE, domain), (ResultType.DANE_REQUIRED, reason)
+        case _:
+            return None  # our resolver does not validate, or nobody asked: nothing that they could mend
+
+
+def _by_dane(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
+    if failed := _without_tls(session, tls):
+        return failed
+    if tls["dane_match"]:
+        return None
+    problem = str(tls["reason"]).removeprefix("verify error: ")
+    return _certificate_failure(problem, ResultType.VALIDATION_FAILURE), problem
+
+
+def _by_sts(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
+    """An enforced policy that refused the host or the connection, or one in testing that would have."""
+    if tls["forbidden"]:
+        return ResultType.VALIDATION_FAILURE, str(tls["forbidden"])
+    if failed := _without_tls(session, tls):
+        return failed
+    note, reason = str(tls["note"]), str(tls["reason"])
+    if _TESTED in note:
+        problem = note.partition(_TESTED)[2]
+    elif reason.startswith(_ENFORCED) and tls["verdict"] == TlsVerdict.REFUSED:
+        problem = reason.removeprefix(_ENFORCED)
+    else:
+        return None
+    if _NOT_LISTED.fullmatch(problem):
+        return ResultType.VALIDATION_FAILURE, problem
+    return _certificate_failure(problem, ResultType.CERTIFICATE_NOT_TRUSTED), problem
+
+
+def _without_tls(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
+    match tls["stage"]:
+        case TlsStage.NO_ESMTP | TlsStage.NOT_OFFERED:
+            return ResultType.STARTTLS_NOT_SUPPORTED, ""
+        case TlsStage.REFUSED:
+            return ResultType.VALIDATION_FAILURE, f"STARTTLS was refused: {tls['reply'] or ''}".rstrip(": ")
+        case TlsStage.HANDSHAKE_FAILED:
+            return ResultType.VALIDATION_FAILURE, str(tls["reason"])
+        case _:
+            return None
+
+
+def _certificate_failure(problem: str, otherwise: ResultType) -> ResultType:
+    if problem.startswith("host name mismatch"):
+        return ResultType.CERTIFICATE_HOST_MISMATCH
+    if problem == "certificate has expired":
+        return ResultType.CERTIFICATE_EXPIRED
+    return ResultType.CERTIFICATE_NOT_TRUSTED if problem in _WEB_PKI else otherwise
+
+
+def _fetch_failure(problem: str) -> ResultType:
+    """A policy that was announced and could not be had, by the words of who fetched it (`wire.mta_sts`, `net.http`)."""
+    if "the policy" in problem:
+        return ResultType.STS_POLICY_INVALID
+    if problem in _WEB_PKI or problem.startswith(("certificate ", "TLS failed: ")):
+        return ResultType.STS_WEBPKI_INVALID
+    return ResultType.STS_POLICY_FETCH_ERROR
+
+
+def _details(session: OutboundSession, result: ResultType, reason: str) -> FailureDetails:
+    plain = "".join(character if character.isprintable() else "?" for character in reason)
+    return FailureDetails(
+        result,
+        1,
+        sending_ip=session.local_address,
+        receiving_host=session.host if session.host != session.address else "",
+        receiving_helo=session.helo[:MAX_REASON],
+        receiving_ip=session.address,
+        reason_code=plain[:MAX_REASON],
+    )
+
+
+# --- days -------------------------------------------------------------------------------------------------
+
+
+def day_of(at: float) -> str:
+    """The day of a moment, UTC: `2026-11-24`."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
+def midnight(day: str) -> int:
+    """The first second of a day. Raises ValueError for what is no day."""
+    when = date.fromisoformat(day)
+    return int(datetime(when.year, when.month, when.day, tzinfo=UTC).timestamp())
+
+
+def day_before(day: str, days: int = 1) -> str:
+    return f"{date.fromisoformat(day) - timedelta(days=days):%Y-%m-%d}"
+
+
+def send_time(day: str, domain: str, gateway: str) -> float:
+    """When the report of a day goes to a domain: some time in the four hours behind its end, the same whenever it is asked.
+
+    `gateway` tells gateways apart, so that they do not all come to a domain at once.
+    """
+    digest = hashlib.sha256(f"{gateway} {day} {domain}".encode()).digest()
+    return midnight(day) + DAY + int.from_bytes(digest[:4], "big") % SPREAD

@@ -1,0 +1,381 @@
+"""What each ending of an attempt counts as; each result type of the registry comes up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.core.record_events import OutboundSession
+from gatepost.policy.tls_report import (
+    DAY,
+    MAX_REASON,
+    SPREAD,
+    counted,
+    day_before,
+    day_of,
+    midnight,
+    send_time,
+)
+from gatepost.wire.mta_sts import StsFault, read_policy
+from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
+
+AT = 1_793_577_600.0  # 2026-11-02
+RECORD, OTHER = "3 1 1 " + "ab" * 32, "2 0 1 " + "cd" * 32
+LINES = ("version: STSv1", "mode: enforce", "mx: *.example.org", "max_age: 86400")
+NONE = ReportedPolicy(PolicyType.NONE, "example.org")
+TLSA = ReportedPolicy(PolicyType.TLSA, "mx.example.org", (OTHER, RECORD))
+STS = ReportedPolicy(PolicyType.STS, "example.org", LINES, ("*.example.org",))
+
+_TLS: dict[str, Any] = {
+    "verdict": "encrypted",
+    "stage": "established",
+    "reason": "",
+    "forbidden": "",
+    "dane": None,
+    "dane_base": None,
+    "dane_match": "",
+    "sts": None,
+    "note": "",
+    "reply": None,
+}
+_NOT_ASKED = {"state": "not-asked", "base": "", "records": [], "problem": ""}
+_FOUND = {"state": "found", "base": "mx.example.org", "records": [RECORD, OTHER], "problem": ""}
+_DANE = {"dane": [RECORD], "dane_base": "mx.example.org"}
+_STS = {"domain": "example.org", "mode": "enforce", "id": "1", "policy": list(LINES), "problem": ""}
+
+
+def session(
+    tls: dict[str, Any] | None = None,
+    *,
+    tlsa: dict[str, Any] | None = None,
+    sts: dict[str, Any] | None = None,
+    **fields: Any,
+) -> OutboundSession:
+    made = OutboundSession(
+        AT,
+        7,
+        "example.org",
+        "mx.example.org",
+        "192.0.2.1",
+        25,
+        "192.0.2.99",
+        AT,
+        {"domain": "example.org", "route_host": "", "mx_host": "mx.example.org", "literal": False},
+        tlsa or _NOT_ASKED,
+        sts,
+        True,
+        True,
+        "mx.example.org",
+        "",
+        "",
+        {**_TLS, **(tls or {})},
+    )
+    return replace(made, **fields)
+
+
+def failed(result: ResultType, reason: str = "") -> FailureDetails:
+    return FailureDetails(
+        result, 1, "192.0.2.99", "mx.example.org", "mx.example.org", "192.0.2.1", reason_code=reason
+    )
+
+
+MISMATCH = "host name mismatch: mx.example.org not in DNS:other.example"
+ENDINGS: dict[str, tuple[OutboundSession, ReportedPolicy, FailureDetails | None]] = {
+    "nothing published": (session(), NONE, None),
+    "nothing published, our own rule not met": (
+        session({"verdict": "refused", "reason": "verify error: certificate has expired"}),
+        NONE,
+        None,
+    ),
+    "no STARTTLS": (
+        session({"verdict": "clear", "stage": "not-offered"}),
+        NONE,
+        failed(ResultType.STARTTLS_NOT_SUPPORTED),
+    ),
+    "no ESMTP": (
+        session({"verdict": "clear", "stage": "no-esmtp"}),
+        NONE,
+        failed(ResultType.STARTTLS_NOT_SUPPORTED),
+    ),
+    "STARTTLS refused": (
+        session({"verdict": "clear", "stage": "refused", "reply": "454 4.7.0 Not now"}),
+        NONE,
+        failed(ResultType.VALIDATION_FAILURE, "STARTTLS was refused: 454 4.7.0 Not now"),
+    ),
+    "a broken handshake": (
+        session({"verdict": "refused", "stage": "handshake-failed", "reason": "no shared cipher\r\n"}),
+        NONE,
+        failed(ResultType.VALIDATION_FAILURE, "no shared cipher??"),
+    ),
+    "DANE": (
+        session({**_DANE, "verdict": "verified", "dane_match": "DANE-EE 3 1 1"}, tlsa=_FOUND),
+        TLSA,
+        None,
+    ),
+    "DANE before MTA-STS": (
+        session({**_DANE, "dane_match": "DANE-EE 3 1 1"}, tlsa=_FOUND, sts=_STS),
+        TLSA,
+        None,
+    ),
+    "DANE without STARTTLS": (
+        session({**_DANE, "verdict": "refused", "stage": "not-offered"}, tlsa=_FOUND),
+        TLSA,
+        failed(ResultType.STARTTLS_NOT_SUPPORTED),
+    ),
+    "another certificate than the records'": (
+        session(
+            {**_DANE, "verdict": "refused", "reason": "verify error: certificate is not of it"}, tlsa=_FOUND
+        ),
+        TLSA,
+        failed(ResultType.VALIDATION_FAILURE, "certificate is not of it"),
+    ),
+    "an expired certificate under DANE-TA": (
+        session(
+            {**_DANE, "verdict": "refused", "reason": "verify error: certificate has expired"}, tlsa=_FOUND
+        ),
+        TLSA,
+        failed(ResultType.CERTIFICATE_EXPIRED, "certificate has expired"),
+    ),
+    "unusable records": (
+        session({"dane": [], "dane_base": "mx.example.org"}, tlsa=_FOUND),
+        TLSA,
+        failed(ResultType.TLSA_INVALID, "none of the TLSA records is usable"),
+    ),
+    "unusable records beside a policy": (
+        session({"dane": [], "dane_base": "mx.example.org", "sts": "enforce"}, tlsa=_FOUND, sts=_STS),
+        STS,
+        None,
+    ),
+    "records that could not be looked up": (
+        session(
+            {"verdict": "refused", "stage": "not-tried", "forbidden": "no answer"},
+            tlsa={**_NOT_ASKED, "state": "failed"},
+        ),
+        ReportedPolicy(PolicyType.TLSA, "mx.example.org"),
+        failed(ResultType.DNSSEC_INVALID, "no answer"),
+    ),
+    "DANE required and absent": (
+        session(
+            {"verdict": "refused", "stage": "not-tried", "forbidden": "DANE is mandatory, and none is there"},
+            tlsa={**_NOT_ASKED, "state": "absent"},
+        ),
+        NONE,
+        failed(ResultType.DANE_REQUIRED, "DANE is mandatory, and none is there"),
+    ),
+    "DANE required and unusable": (
+        session(
+            {
+                "verdict": "refused",
+                "stage": "not-tried",
+                "forbidden": "DANE is mandatory, and none is usable",
+            },
+            tlsa=_FOUND,
+        ),
+        TLSA,
+        failed(ResultType.TLSA_INVALID, "DANE is mandatory, and none is usable"),
+    ),
+    "MTA-STS": (session({"sts": "enforce", "verdict": "verified"}, sts=_STS), STS, None),
+    "MTA-STS in testing, fine": (session({"sts": "testing"}, sts=_STS), STS, None),
+    "MTA-STS in testing, another name": (
+        session(
+            {"sts": "testing", "note": f"MTA-STS of example.org, in testing, would refuse: {MISMATCH}"},
+            sts=_STS,
+        ),
+        STS,
+        failed(ResultType.CERTIFICATE_HOST_MISMATCH, MISMATCH),
+    ),
+    "MTA-STS enforced, expired": (
+        session(
+            {
+                "sts": "enforce",
+                "verdict": "refused",
+                "reason": "verify error: MTA-STS: certificate has expired",
+            },
+            sts=_STS,
+        ),
+        STS,
+        failed(ResultType.CERTIFICATE_EXPIRED, "certificate has expired"),
+    ),
+    "MTA-STS enforced, unknown authority": (
+        session(
+            {
+                "sts": "enforce",
+                "verdict": "refused",
+                "reason": "verify error: MTA-STS: unable to get local issuer certificate",
+            },
+            sts=_STS,
+        ),
+        STS,
+        failed(ResultType.CERTIFICATE_NOT_TRUSTED, "unable to get local issuer certificate"),
+    ),
+    "MTA-STS enforced and met, but our own rule not": (
+        session({"sts": "enforce", "verdict": "refused", "reason": f"verify error: {MISMATCH}"}, sts=_STS),
+        STS,
+        None,
+    ),
+    "a host that the policy does not name": (
+        session(
+            {
+                "sts": "enforce",
+                "verdict": "refused",
+                "stage": "not-tried",
+                "forbidden": "the MTA-STS policy of example.org does not name mx.example.org",
+            },
+            sts=_STS,
+        ),
+        STS,
+        failed(
+            ResultType.VALIDATION_FAILURE, "the MTA-STS policy of example.org does not name mx.example.org"
+        ),
+    ),
+    "a policy that names no such host, in testing": (
+        session(
+            {
+                "sts": "testing",
+                "note": "MTA-STS of example.org, in testing, would refuse: "
+                "the MTA-STS policy of example.org does not name mx.example.org",
+            },
+            sts=_STS,
+        ),
+        STS,
+        failed(
+            ResultType.VALIDATION_FAILURE, "the MTA-STS policy of example.org does not name mx.example.org"
+        ),
+    ),
+    "a policy of mode none": (
+        session(sts={**_STS, "mode": "", "policy": [], "problem": ""}),
+        NONE,
+        None,
+    ),
+    "an old policy that cannot be fetched anew": (
+        session(
+            {"sts": "enforce", "verdict": "verified"}, sts={**_STS, "problem": "the web server answered 404"}
+        ),
+        STS,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_ending_counts_as(ending: str) -> None:
+    event, policy, failure = ENDINGS[ending]
+    found = counted(event)
+    assert found is not None
+    assert (found.at, found.domain) == (AT, "example.org")
+    assert (found.policy, found.failure) == (policy, failure)
+
+
+@pytest.mark.parametrize(
+    ("problem", "result"),
+    [
+        ("the web server answered 404", ResultType.STS_POLICY_FETCH_ERROR),
+        ("connection refused", ResultType.STS_POLICY_FETCH_ERROR),
+        ("no answer within 60 s", ResultType.STS_POLICY_FETCH_ERROR),
+        ("mta-sts.policy.example has no address", ResultType.STS_POLICY_FETCH_ERROR),
+        ("certificate is not valid for mta-sts.example.org", ResultType.STS_WEBPKI_INVALID),
+        ("certificate has expired", ResultType.STS_WEBPKI_INVALID),
+        ("unable to get local issuer certificate", ResultType.STS_WEBPKI_INVALID),
+        ("TLS failed: wrong version number", ResultType.STS_WEBPKI_INVALID),
+    ],
+)
+def test_a_policy_that_cannot_be_had(problem: str, result: ResultType) -> None:
+    sts = {**_STS, "mode": "", "policy": [], "problem": problem}
+    found = counted(session(sts=sts))
+    assert found is not None
+    assert found.policy == ReportedPolicy(PolicyType.STS, "example.org")
+    assert found.failure == failed(result, problem)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"nothing of the kind\n",
+        b"version: STSv1\nmode: maybe\nmx: a.example\nmax_age: 5\n",
+        b"version: STSv1\nmode: enforce\nmx: a.example\nmax_age: long\n",
+        b"version: STSv1\nmode: enforce\nmax_age: 5\n",
+        b"version: STSv1\nmode: enforce\nmx: *\nmax_age: 5\n",
+        b"version: STSv1\nmode: enforce\nmax_age: 5\n" + b"mx: a.example\n" * 501,
+        b"x" * 70_000,
+    ],
+)
+def test_every_fault_of_a_policy_counts_as_an_invalid_one(body: bytes) -> None:
+    with pytest.raises(StsFault) as fault:
+        read_policy(body)
+    found = counted(session(sts={**_STS, "mode": "", "policy": [], "problem": str(fault.value)}))
+    assert found is not None
+    assert found.failure is not None
+    assert found.failure.result == ResultType.STS_POLICY_INVALID
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        session(tls_report=True),
+        replace(session(), tls=None, broken="Connection refused"),
+        session({"stage": "not-tried", "verdict": "clear"}),
+        session(domain="[192.0.2.1]"),
+        session(hop={"domain": "example.org", "literal": True}),
+        session(
+            {"stage": "not-tried", "verdict": "refused", "forbidden": "DANE is mandatory, and no resolver"},
+            tlsa={**_NOT_ASKED, "state": "unavailable"},
+        ),
+    ],
+)
+def test_what_tells_nothing_of_their_tls_does_not_count(event: OutboundSession) -> None:
+    assert counted(event) is None
+
+
+def test_a_route_to_a_host_counts_for_that_host() -> None:
+    found = counted(session(hop={"domain": "example.org", "route_host": "Relay.example.", "literal": False}))
+    assert found is not None
+    assert (found.domain, found.policy.domain) == ("relay.example", "relay.example")
+
+
+def test_words_of_a_peer_are_bounded_and_harmless() -> None:
+    event = session({"stage": "handshake-failed", "reason": "\x1b" + "x" * 5_000})
+    found = counted(replace(event, helo="y" * 900))
+    assert found is not None
+    assert found.failure is not None
+    assert len(found.failure.reason_code) == len(found.failure.receiving_helo) == MAX_REASON
+    assert found.failure.reason_code.isprintable()
+
+
+def test_all_result_types_come_up() -> None:
+    seen = {failure.result for _, _, failure in ENDINGS.values() if failure}
+    seen |= {
+        ResultType.STS_POLICY_FETCH_ERROR,
+        ResultType.STS_WEBPKI_INVALID,
+        ResultType.STS_POLICY_INVALID,
+    }
+    assert seen == set(ResultType)
+
+
+# --- days -------------------------------------------------------------------------------------------------
+
+
+def test_days_are_those_of_utc() -> None:
+    assert day_of(AT) == "2026-11-02"
+    assert day_of(AT - 0.001) == "2026-11-01"
+    assert midnight("2026-11-02") == AT
+    assert day_before("2026-03-01") == "2026-02-28"
+    with pytest.raises(ValueError):
+        midnight("tomorrow")
+
+
+@given(st.text(max_size=20), st.text(max_size=8))
+def test_reports_go_out_within_four_hours_and_always_at_the_same_time(domain: str, gateway: str) -> None:
+    at = send_time("2026-11-02", domain, gateway)
+    assert 0 <= at - (AT + DAY) < SPREAD
+    assert at == send_time("2026-11-02", domain, gateway)
+
+
+def test_gateways_and_domains_do_not_come_all_at_once() -> None:
+    times = {send_time("2026-11-02", f"d{n}.example", gateway) for n in range(50) for gateway in ("a", "b")}
+    assert len(times) > 90
