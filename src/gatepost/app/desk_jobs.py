@@ -44,37 +44,20 @@ class Tools:
 
 def make_jobs(tools: Tools) -> tuple[Job, ...]:
     """All of them."""
+    events = EventReader(tools.home.logs, tools.home.event_log.name)  # it remembers nothing: one is enough
     return (
         ExpiryJob(tools.store, tools.alerts, tools.gateway.emit, tools.clock),
         CrlJob(tools.store, tools.gateway, tools.operations, tools.alerts, tools.clock),
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
         DaneJob(tools.store, tools.alerts, tools.clock),
         OwnStsJob(tools.store, tools.operations, tools.alerts, tools.clock),
-        RequiredTlsJob(
-            tools.store,
-            EventReader(tools.home.logs, tools.home.event_log.name),
-            tools.alerts,
-            tools.gateway.emit,
-            tools.clock,
-        ),
-        AuthJob(
-            tools.store,
-            EventReader(tools.home.logs, tools.home.event_log.name),
-            tools.alerts,
-            tools.clock,
-        ),
+        RequiredTlsJob(tools.store, events, tools.alerts, tools.gateway.emit, tools.clock),
+        AuthJob(tools.store, events, tools.alerts, tools.clock),
         RecordsJob(tools.home, tools.store, tools.gateway.emit, tools.clock),
         NameServerJob(tools.store, tools.alerts, tools.clock),
         ReputationJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),
-        TlsReportJob(
-            tools.home,
-            tools.store,
-            tools.keeper,
-            tools.gateway,
-            EventReader(tools.home.logs, tools.home.event_log.name),
-            tools.clock,
-        ),
+        TlsReportJob(tools.home, tools.store, tools.keeper, tools.gateway, events, tools.clock),
         WebhookJob(tools.store, tools.keeper, tools.gateway.emit, tools.clock),
         RenewalJob(
             tools.store,

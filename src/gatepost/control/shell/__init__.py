@@ -20,23 +20,10 @@ from gatepost.control.shell.options import group
 def make_app() -> typer.Typer:
     """The typer application with every command but `start`, which belongs to `app`."""
     from gatepost.control.shell import (
-        acme_commands,
-        alert_commands,
-        bounce_key_commands,
-        ca_commands,
-        cert_commands,
-        config_commands,
-        dkim_commands,
         explain_command,
-        log_commands,
         metrics_command,
-        policy_commands,
-        queue_commands,
         reputation_command,
         status_command,
-        sts_commands,
-        tlsrpt_commands,
-        user_commands,
         verify_commands,
     )
 
@@ -47,17 +34,41 @@ def make_app() -> typer.Typer:
     app.command("tlsverify")(verify_commands.tlsverify)
     app.command("daneverify")(verify_commands.daneverify)
     app.command("reputation")(reputation_command.reputation)
-    app.add_typer(config_commands.make(), name="config")
-    app.add_typer(cert_commands.make(), name="cert")
-    app.add_typer(acme_commands.make(), name="acme")
-    app.add_typer(ca_commands.make(), name="ca")
-    app.add_typer(user_commands.make(), name="user")
-    app.add_typer(policy_commands.make(), name="policy")
-    app.add_typer(queue_commands.make(), name="queue")
-    app.add_typer(log_commands.make(), name="log")
-    app.add_typer(alert_commands.make(), name="alert")
-    app.add_typer(bounce_key_commands.make(), name="bounce-keys")
-    app.add_typer(sts_commands.make(), name="sts")
-    app.add_typer(dkim_commands.make(), name="dkim")
-    app.add_typer(tlsrpt_commands.make(), name="tlsrpt")
+    _add_groups(app)
     return app
+
+
+def _add_groups(app: typer.Typer) -> None:
+    """The commands of several words, in the order of the help."""
+    from gatepost.control.shell import (
+        acme_commands,
+        alert_commands,
+        bounce_key_commands,
+        ca_commands,
+        cert_commands,
+        config_commands,
+        dkim_commands,
+        log_commands,
+        policy_commands,
+        queue_commands,
+        sts_commands,
+        tlsrpt_commands,
+        user_commands,
+    )
+
+    for name, commands in (
+        ("config", config_commands),
+        ("cert", cert_commands),
+        ("acme", acme_commands),
+        ("ca", ca_commands),
+        ("user", user_commands),
+        ("policy", policy_commands),
+        ("queue", queue_commands),
+        ("log", log_commands),
+        ("alert", alert_commands),
+        ("bounce-keys", bounce_key_commands),
+        ("sts", sts_commands),
+        ("dkim", dkim_commands),
+        ("tlsrpt", tlsrpt_commands),
+    ):
+        app.add_typer(commands.make(), name=name)
