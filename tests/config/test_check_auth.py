@@ -80,3 +80,16 @@ def test_a_mechanism_twice() -> None:
 def test_what_is_not_taken(section: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         load_plain({"smtp_auth": section})
+
+
+def test_a_listener_that_demands_it_needs_no_recipient_table() -> None:
+    def empty(policy: dict[str, Any], **keys: Any) -> bool:
+        whole = {"name": "ACCEPTED", "action": "accept", "tls": "required", **policy}
+        doc = document(listeners=[listener(recipient_access=[], **keys)], mail_flow_policies=[whole])
+        return any("recipient_access: is empty" in p.line() for p in check(doc, {"Demo", "gw"}, TODAY))
+
+    assert empty({})
+    assert empty({"smtp_auth": "preferred"})
+    assert not empty({"smtp_auth": "required"})
+    assert not empty({}, policies=[{"name": "ACCEPTED", "smtp_auth": "required"}])
+    assert empty({"smtp_auth": "required"}, policies=[{"name": "ACCEPTED", "smtp_auth": "preferred"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gatepost.config.check_auth import demands_auth
 from gatepost.config.faults import Loc
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.inbound import (
@@ -164,7 +165,11 @@ def _recipient_access(loc: Loc, listener: Listener, policies: dict[str, MailFlow
     names = {group.policy or listener.default_policy for group in listener.host_access} | {
         listener.default_policy
     }
-    accepts = any(action_of(listener, name, policies) is PolicyAction.ACCEPT for name in names)
+    accepts = any(
+        action_of(listener, name, policies) is PolicyAction.ACCEPT
+        and not demands_auth(listener, name, policies)
+        for name in names
+    )
     if accepts and not listener.recipient_access:
         private = listener.type is ListenerType.PRIVATE
         hint = (

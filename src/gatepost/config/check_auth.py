@@ -36,6 +36,12 @@ def auth_findings(document: Document) -> Iterator[Finding]:
         yield from _listener(("listeners", index), listener, policies)
 
 
+def demands_auth(listener: Listener, name: str | None, policies: dict[str, MailFlowPolicy]) -> bool:
+    """Nobody sends mail by this policy on this listener without having said who he is; then he relays."""
+    layers = [item for item in (*listener.policies, policies.get(name or "")) if item and item.name == name]
+    return _first("smtp_auth", *layers) is AuthLevel.REQUIRED
+
+
 def _listener(loc: Loc, listener: Listener, policies: dict[str, MailFlowPolicy]) -> Iterator[Finding]:
     """Policies as this listener changes them."""
     if listener.tls is ListenerTls.IMPLICIT:
