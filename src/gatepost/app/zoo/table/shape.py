@@ -142,8 +142,8 @@ class Inhabitant:
     """One line. `records` replaces what the zone has under a name (relative, or absolute with a dot at the end): `{address}`,
     `{address2}` and `{domain}` are filled in, a TLSA record is `3 1 1 leaf` (leaf, issuer, root, other) or `raw HEX`.
 
-    `attempts` messages' attempts are awaited, by hand; `clear_after` is the entry's `preferred_clear_after`; `unasked` says
-    that nobody may ask for TLSA records (D2); `judges` that other programs are to come to the same verdict, or why not.
+    `attempts` are made of each message, the later ones by hand; `clear_after` is the entry's `preferred_clear_after`; `unasked`
+    says that nobody may ask for TLSA records (D2).
     """
 
     name: str
@@ -159,7 +159,6 @@ class Inhabitant:
     attempts: int = 1
     clear_after: int | None = None
     unasked: bool = False
-    judges: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def domain(self) -> str:
@@ -169,6 +168,24 @@ class Inhabitant:
     def mx(self) -> str:
         """The first host's name, as it is unless `records` say otherwise."""
         return f"mx.{self.domain}"
+
+
+class Judge(StrEnum):
+    """Another program that knows DANE."""
+
+    POSTTLS_FINGER = "posttls-finger"
+    OPENSSL = "openssl"
+    LDNS_DANE = "ldns-dane"
+
+
+@dataclass(frozen=True, slots=True)
+class Dissent:
+    """Where a judge does not come to our verdict: it `differs`, or by its nature cannot judge; and why."""
+
+    inhabitant: str
+    judge: Judge
+    differs: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
