@@ -4,6 +4,7 @@
     events     docs/events.md       every event, its fields, and its lines in the mail log
     settings   docs/settings.md     every key of the configuration
     states     docs/smtp-states.md  the states of an SMTP session, as a diagram
+    zoo        docs/zoo-table.md    the inhabitants of the zoo, and what has to come of mail for each
 
 Each module has one pure function `page() -> str`. `scripts/docs` writes the pages; `tests/docs` compares.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.generate import events, rfc, settings, states
+from scripts.generate import events, rfc, settings, states, zoo
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -23,6 +24,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events.page,
     "settings.md": settings.page,
     "smtp-states.md": states.page,
+    "zoo-table.md": zoo.page,
 }
 
 
