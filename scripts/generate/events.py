@@ -12,6 +12,7 @@ from gatepost.core import (
     certificate_events,
     events,
     monitor_events,
+    received_report_events,
     record_events,
     rejection_events,
 )
@@ -20,7 +21,7 @@ from gatepost.track.mail_log import MailLogFormat
 
 HEAD = """# Events
 
-Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`, `monitor_events.py`, `record_events.py`, `rejection_events.py`, `auth_events.py`). `logs/events.jsonl` has them as JSON lines,
+Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`, `monitor_events.py`, `received_report_events.py`, `record_events.py`, `rejection_events.py`, `auth_events.py`). `logs/events.jsonl` has them as JSON lines,
 `{"event":"MessageQueued","at":1700000000.0,"mid":7}`; `logs/mail_logs` has the classic lines that are shown here with sample values.
 `at`, in seconds since the epoch, UTC, is a field of all. A line's level is Info unless another is named. Made by `scripts/docs`.
 """
@@ -82,6 +83,17 @@ SAMPLES: dict[str, Any] = {
     "domain": "partner.example",
     "error": "[Errno 104] Connection reset by peer",
     "fields": {},
+    "begin": 1_693_872_000,
+    "domains": ["example.net"],
+    "end": 1_693_958_399,
+    "failed": 3,
+    "results": {"certificate-expired": 3},
+    "kept": "",
+    "organization": "Partner Ltd",
+    "origin": "reports@partner.example",
+    "report": 12,
+    "successful": 117,
+    "way": "mail",
     "group": "UNKNOWNLIST",
     "host": "mail.partner.example",
     "icid": 5,
@@ -137,7 +149,16 @@ def sample(kind: type[Event]) -> Event:
 def sections() -> list[tuple[str, list[type[Event]]]]:
     """The events in the order of their files, under the headings that they have."""
     result: list[tuple[str, list[type[Event]]]] = []
-    for module in (events, certificate_events, monitor_events, record_events, rejection_events, auth_events):
+    modules = (
+        events,
+        certificate_events,
+        monitor_events,
+        received_report_events,
+        record_events,
+        rejection_events,
+        auth_events,
+    )
+    for module in modules:
         source = inspect.getsource(module)
         found: list[tuple[int, str, str]] = [(m.start(), "section", m[1]) for m in _SECTION.finditer(source)]
         found += [(m.start(), "event", m[1]) for m in _CLASS.finditer(source)]

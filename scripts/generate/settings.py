@@ -23,6 +23,7 @@ from gatepost.config import (
     reputation,
     smtp_auth,
     tls_reports,
+    tls_reports_received,
     tlsa,
 )
 from gatepost.config.section import Section
@@ -73,6 +74,7 @@ KINDS = {
     "Size": "size",
     "SniText": "host name or `*.`domain",
     "Text": "text",
+    "UrlPathText": "path",
     "UrlText": "http or https URL",
     "Weight": "number from -10 to 10",
     "WebhookUrl": "http or https URL",
@@ -135,6 +137,7 @@ def _named(word: str) -> type[Any]:
         reputation,
         smtp_auth,
         tls_reports,
+        tls_reports_received,
         tlsa,
     ):
         if word in vars(module):

@@ -83,3 +83,15 @@ def test_a_policy_uses_its_certificate_for_the_host_that_serves_it() -> None:
         ),
         Use("Demo", "mta_sts_policies[1].certificate", "MTA-STS policy of not a name", ""),
     ]
+
+
+def test_a_url_for_reports_uses_its_certificate() -> None:
+    document = {"tls_reports_received": {"https": [{"host": "Reports.example", "certificate": "web"}]}}
+    assert list(uses(document))[1:] == [
+        Use(
+            "web",
+            "tls_reports_received.https[0].certificate",
+            "TLS reports at Reports.example",
+            "reports.example",
+        )
+    ]

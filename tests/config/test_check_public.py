@@ -108,3 +108,55 @@ def test_the_ports_of_challenges_are_not_the_public_one() -> None:
     }
     (line,) = [line for line in lines(acme=acme) if "tls_port" in line]
     assert line.startswith("acme.tls_port: 443 is already taken by public_web")
+
+
+TAKER = {"host": "reports.example.net", "certificate": "gw"}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"https": [TAKER]}, []),
+        (
+            {"https": [TAKER | {"certificate": "gx"}]},
+            ['tls_reports_received.https[0].certificate: no certificate named "gx"'],
+        ),
+        (
+            {"https": [TAKER, TAKER | {"host": "REPORTS.example.net", "path": "/other"}]},
+            [
+                'tls_reports_received.https[1].host: "reports.example.net" is already the host of'
+                " tls_reports_received.https[0]"
+            ],
+        ),
+        (
+            {"https": [TAKER | {"host": "mta-sts.example.net"}]},
+            ["tls_reports_received.https[0].host: mta-sts.example.net serves an MTA-STS policy"],
+        ),
+        ({"mailboxes": ["tls-reports@example.net"]}, []),
+        (
+            {"mailboxes": ["tls-reports@example.net", "TLS-Reports@Example.Net"]},
+            ['tls_reports_received.mailboxes[1]: "TLS-Reports@Example.Net" is given twice'],
+        ),
+        (
+            {"mailboxes": ["tls-reports@other.example"]},
+            [
+                "warning tls_reports_received.mailboxes[0]: no public listener accepts mail for other.example, so no"
+                " report comes in there"
+            ],
+        ),
+    ],
+)
+def test_where_reports_are_taken(section: dict[str, Any], expected: list[str]) -> None:
+    assert lines(tls_reports_received=section) == expected
+
+
+def test_a_url_for_reports_needs_the_public_port() -> None:
+    found = lines(public_web=None, mta_sts_policies=[], tls_reports_received={"https": [TAKER]})
+    assert found == ["tls_reports_received.https: take nothing, since there is no public_web"]
+    assert lines(mta_sts_policies=[], tls_reports_received={"https": [TAKER]}) == []
+
+
+@pytest.mark.parametrize("path", ["tlsrpt", "/a b", "/a?b", "/ü", ""])
+def test_what_is_no_path(path: str) -> None:
+    with pytest.raises(ConfigurationError):
+        document(tls_reports_received={"https": [TAKER | {"path": path}]})

@@ -43,11 +43,13 @@ from gatepost.pki.judge import Judge
 from gatepost.relay.accept import Session, serve
 from gatepost.relay.courier import Couriers
 from gatepost.relay.queue import QueueRequests
+from gatepost.relay.report_mail import ReportMail
 from gatepost.relay.services import Ids, Runtime, Services
 from gatepost.relay.spool import keep
 from gatepost.relay.tasks import Tasks
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import Files, Spool, SpoolSettings, StoredMessage
+from gatepost.store.tls_reports_incoming import IncomingReports
 from gatepost.track.journal import LoopScheduler, WorkerJournal
 
 DOCUMENT: dict[str, Any] = {
@@ -159,7 +161,8 @@ class Gateway:
             on_bug=self._bug,
             rng=random.Random(7),
         )
-        self.couriers = Couriers(self.services)
+        self.incoming = IncomingReports(self._root / "received-tls-reports")
+        self.couriers = Couriers(self.services, ReportMail(self.services, self.incoming))
         self.queue = QueueRequests(self.services, self.couriers)
         for message in await spool.recovered():
             self.couriers.scheduler.add(message)

@@ -204,8 +204,8 @@ def test_one_address_has_its_places_and_gives_them_back() -> None:
 
 
 def test_networks_of_ipv6_count_as_one() -> None:
-    assert public_server._owner("2001:db8::1") == public_server._owner("2001:db8::2:1")
-    assert public_server._owner("192.0.2.1") != public_server._owner("192.0.2.2")
+    assert public_server.owner_of("2001:db8::1") == public_server.owner_of("2001:db8::2:1")
+    assert public_server.owner_of("192.0.2.1") != public_server.owner_of("192.0.2.2")
 
 
 def test_a_body_is_taken_where_it_is_wanted() -> None:

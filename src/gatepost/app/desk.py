@@ -35,6 +35,7 @@ from gatepost.app.hardening import (
 )
 from gatepost.app.jobs import Job, Jobs
 from gatepost.app.public_web import PublicWeb
+from gatepost.control.ops.tls_reports_received import JOB as RECEIVED_REPORTS
 from gatepost.control.ports import Caller, Gateway, Operations, WorkerAnswer
 from gatepost.control.protocol import (
     LENGTH,
@@ -53,6 +54,7 @@ from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.payload import version_payload
 from gatepost.store.secrets import Keeper
+from gatepost.store.tls_reports_incoming import IncomingReports
 from gatepost.track.process_log import ProcessLog, SystemClock
 
 MAX_CONNECTIONS = 64
@@ -208,7 +210,16 @@ class DeskRole:
         log = self._log = ProcessLog(home, self._clock)
         store = self._store = ConfigStore.open(home.config_db)
         keeper = RemoteKeeper(self._channel)
-        web = self._web = PublicWeb(self._channel, self._inbox, keeper, log.emit, self._clock, self._bug)
+        web = self._web = PublicWeb(
+            self._channel,
+            self._inbox,
+            keeper,
+            log.emit,
+            self._clock,
+            self._bug,
+            IncomingReports(home.received_tls_reports),
+            self._report_came,
+        )
         gateway = RemoteGateway(self._channel, log.emit, self._activated, self._look, web)
         await self._take_up(store, gateway, active)
         await web.start(store)
@@ -225,6 +236,10 @@ class DeskRole:
         """Another configuration is in force: every job looks again at what is due."""
         if self._jobs is not None:
             self._jobs.wake()
+
+    def _report_came(self) -> None:
+        if self._jobs is not None:
+            self._jobs.wake(RECEIVED_REPORTS)
 
     def _look(self, job: str) -> Awaitable[None]:
         if self._jobs is None:

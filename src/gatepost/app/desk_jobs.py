@@ -13,6 +13,7 @@ from gatepost.app.jobs import Job
 from gatepost.app.name_server_job import NameServerJob
 from gatepost.app.own_sts_job import OwnStsJob
 from gatepost.app.proof_job import ProofJob
+from gatepost.app.received_reports_job import ReceivedReportsJob
 from gatepost.app.records_job import RecordsJob
 from gatepost.app.renewal_job import RenewalJob
 from gatepost.app.reputation_job import ReputationJob
@@ -51,6 +52,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         ProofJob(tools.store, tools.gateway, tools.operations, tools.clock, tools.alerts),
         DaneJob(tools.store, tools.alerts, tools.clock),
         OwnStsJob(tools.store, tools.operations, tools.alerts, tools.clock),
+        ReceivedReportsJob(tools.home, tools.store, tools.alerts, tools.gateway.emit, tools.clock),
         RequiredTlsJob(tools.store, events, tools.alerts, tools.gateway.emit, tools.clock),
         AuthJob(tools.store, events, tools.alerts, tools.clock),
         RecordsJob(tools.home, tools.store, tools.gateway.emit, tools.clock),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,10 @@ from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.payload import version_payload
 from gatepost.store.secrets import Keeper
+from gatepost.store.tls_reports_incoming import IncomingReports
 
 if TYPE_CHECKING:
-    from gatepost.app.public_site import PublicSite
+    from gatepost.app.public_site import PublicSite, ReportPost
     from gatepost.net.public_server import PublicServer
     from gatepost.net.tls import Identity, ServerContext
 
@@ -54,6 +55,8 @@ class PublicWeb:
         emit: Emit,
         clock: Clock,
         on_bug: OnBug,
+        incoming: IncomingReports,
+        report_came: Callable[[], None],
     ) -> None:
         self._channel = channel
         self._inbox = inbox
@@ -61,6 +64,9 @@ class PublicWeb:
         self._emit = emit
         self._clock = clock
         self._on_bug = on_bug
+        self._incoming = incoming
+        self._report_came = report_came
+        self._reports: ReportPost | None = None
         self._server: PublicServer | None = None
 
     async def start(self, store: ConfigStore) -> None:
@@ -80,7 +86,16 @@ class PublicWeb:
         document = await asyncio.to_thread(load_plain, payload["document"])
         wanted = sorted(set(document.public_hosts.values()))
         identities = {name: await self._identities(name, payload["profiles"].get(name)) for name in wanted}
-        return await asyncio.to_thread(_build, document, identities, int(payload["version"]))
+        version, reports = int(payload["version"]), self._post()
+        return await asyncio.to_thread(_build, document, identities, version, reports)
+
+    def _post(self) -> ReportPost:
+        """Where reports are posted to; its limits go on with the next configuration."""
+        if self._reports is None:
+            from gatepost.app.public_site import ReportPost
+
+            self._reports = ReportPost(self._incoming, self._clock, self._report_came)
+        return self._reports
 
     async def _identities(self, name: str, profile: Mapping[str, Any] | None) -> tuple[Identity, ...]:
         """A certificate with its keys, which the supervisor opens. Raises OperatorError."""
@@ -145,7 +160,12 @@ class PublicWeb:
         self._emit(Warned(self._clock.now(), f"{PUBLIC_WEB}: {text}"))
 
 
-def _build(document: Document, identities: Mapping[str, tuple[Identity, ...]], version: int) -> Shown:
+def _build(
+    document: Document,
+    identities: Mapping[str, tuple[Identity, ...]],
+    version: int,
+    reports: ReportPost,
+) -> Shown:
     """The context and the site. Blocks; raises OperatorError."""
     from gatepost.app.public_site import PublicSite
     from gatepost.app.runtime import tls_parameters
@@ -169,7 +189,7 @@ def _build(document: Document, identities: Mapping[str, tuple[Identity, ...]], v
     except ContextError as error:
         raise OperatorError(
             f"{PUBLIC_WEB}: a TLS context cannot be built: {error}",
-            "look at tls_settings.web and at the certificates of mta_sts_policies",
+            "look at tls_settings.web and at the certificates that the public port shows",
             code=Exit.FAULTY_CONFIGURATION,
         ) from None
-    return Shown(context, PublicSite.of(document))
+    return Shown(context, PublicSite.of(document, reports))

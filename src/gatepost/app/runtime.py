@@ -87,6 +87,7 @@ def _build(document: Document, payload: Mapping[str, Any], before: Crls) -> Runt
         sources=_sources(document),
         own_names=frozenset(normalise_domain(name) for name in (*names.values(), document.system.hostname)),
         own_addresses=frozenset(own),
+        report_mailboxes=document.tls_reports_received.keys,
         asking_contexts=_asking_contexts(document, rules, identities, version),
         scores=compile_scores(document),
         auth=compile_auth(document),

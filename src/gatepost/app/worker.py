@@ -38,6 +38,7 @@ from gatepost.relay.courier import Couriers
 from gatepost.relay.own_mail import OwnMail
 from gatepost.relay.proof import ProofRequests, serve_proof
 from gatepost.relay.queue import QueueRequests
+from gatepost.relay.report_mail import ReportMail
 from gatepost.relay.services import Ids, Runtime, Services
 from gatepost.relay.sts import StsPolicies
 from gatepost.relay.sts_fetch import PolicyFetcher
@@ -46,6 +47,7 @@ from gatepost.store.home import Home
 from gatepost.store.limits import LimitTable
 from gatepost.store.spool import ExportPoint, Spool, SpoolSettings
 from gatepost.store.sts_cache import StsCache
+from gatepost.store.tls_reports_incoming import IncomingReports
 from gatepost.track.journal import LoopScheduler, WorkerJournal
 from gatepost.track.json_log import JsonLogFormat, JsonLogSink, not_yet_logged
 from gatepost.track.log_files import LogFile
@@ -123,7 +125,8 @@ class Worker:
             on_bug=self._bug,
         )
         await self._fill_pools()
-        self._couriers = Couriers(self._services)
+        incoming = IncomingReports(self._home.received_tls_reports)
+        self._couriers = Couriers(self._services, ReportMail(self._services, incoming))
         self._requests = QueueRequests(self._services, self._couriers)
         self._own_mail = OwnMail(self._services, self._couriers.scheduler)
         for message in await spool.recovered():

@@ -47,16 +47,20 @@ def uses(document: Mapping[str, Any]) -> Iterator[Use]:
     for index, policy in enumerate(document.get("mta_sts_policies") or ()):
         path = f"mta_sts_policies[{index}].certificate"
         what = f"MTA-STS policy of {policy['domain']}"
-        yield Use(policy.get("certificate", DEMO), path, what, _policy_host(policy["domain"]))
+        yield Use(policy.get("certificate", DEMO), path, what, _host(policy["domain"], POLICY_HOST))
+    for index, taker in enumerate((document.get("tls_reports_received") or {}).get("https") or ()):
+        path = f"tls_reports_received.https[{index}].certificate"
+        what = f"TLS reports at {taker['host']}"
+        yield Use(taker.get("certificate", DEMO), path, what, _host(taker["host"]))
     for link in LINKS:
         if name := (document.get(link) or {}).get("certificate"):
             yield Use(name, f"{link}.certificate", link.replace("_", " "))
 
 
-def _policy_host(domain: str) -> str:
-    """The host that serves a domain's policy; a document may be one that was never checked."""
+def _host(name: str, before: str = "") -> str:
+    """A name of the public port, as it is compared; a document may be one that was never checked."""
     try:
-        return POLICY_HOST + parse_host_name(domain)
+        return before + parse_host_name(name)
     except Fault:
         return ""
 

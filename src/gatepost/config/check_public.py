@@ -1,4 +1,4 @@
-"""Does what the world reaches over HTTPS hold together: the port, and the MTA-STS policies that are served there.
+"""Does what the world reaches over HTTPS hold together: the port, the MTA-STS policies and the URLs for TLS reports.
 
 Whether a certificate carries the name of its host is said where certificates are at hand (`control.ops.sni_warnings`).
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from gatepost.config.faults import Loc
+from gatepost.config.faults import Loc, shown
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.model import Document
+from gatepost.config.own_domains import OwnDomains
 from gatepost.config.public_web import LONGEST_AGE, MtaStsPolicy, PolicyMode, parse_mx_pattern
+from gatepost.config.tls_reports_received import mailbox_key
 from gatepost.config.values import format_duration
 
 SHORT_AGE = (
@@ -18,10 +20,11 @@ SHORT_AGE = (
 )
 _WEB: Loc = ("public_web",)
 _POLICIES: Loc = ("mta_sts_policies",)
+_REPORTS: Loc = ("tls_reports_received", "https")
 
 
 def public_findings(document: Document, certificates: Collection[str]) -> Iterator[Finding]:
-    """All findings of both sections."""
+    """All findings of the three sections."""
     yield from _web(document)
     domains = [item.comparable_domain for item in document.mta_sts_policies]
     yield from duplicates(_POLICIES, "domain", domains)
@@ -32,6 +35,38 @@ def public_findings(document: Document, certificates: Collection[str]) -> Iterat
     if document.mta_sts_policies and document.public_web is None:
         text = "are served by nobody here, since there is no public_web"
         yield Finding(_POLICIES, text, "add the section public_web", warning=True, about=(_POLICIES, _WEB))
+    yield from _report_hosts(document, certificates)
+    yield from _report_mailboxes(document)
+
+
+def _report_mailboxes(document: Document) -> Iterator[Finding]:
+    loc: Loc = ("tls_reports_received", "mailboxes")
+    ours, seen = OwnDomains(document), set()
+    for index, text in enumerate(document.tls_reports_received.mailboxes):
+        local, _, domain = text.rpartition("@")
+        key = mailbox_key(local, domain)
+        if key in seen:
+            yield Finding((*loc, index), f"{shown(text)} is given twice", "mailboxes are given once")
+        seen.add(key)
+        if not ours.has(key[1]):
+            about: tuple[Loc, ...] = ((*loc, index), ("listeners",))
+            text = f"no public listener accepts mail for {key[1]}, so no report comes in there"
+            yield Finding((*loc, index), text, "add it to recipient_access", warning=True, about=about)
+
+
+def _report_hosts(document: Document, certificates: Collection[str]) -> Iterator[Finding]:
+    entries = document.tls_reports_received.https
+    yield from duplicates(_REPORTS, "host", [item.comparable_host for item in entries])
+    policies = {item.host for item in document.mta_sts_policies}
+    for index, item in enumerate(entries):
+        loc = (*_REPORTS, index)
+        yield from dangling((*loc, "certificate"), "certificate", item.certificate, certificates)
+        if item.comparable_host in policies:
+            text = f"{item.comparable_host} serves an MTA-STS policy"
+            yield Finding((*loc, "host"), text, "take another name", about=((*loc, "host"), _POLICIES))
+    if entries and document.public_web is None:
+        text = "take nothing, since there is no public_web"
+        yield Finding(_REPORTS, text, "add the section public_web", about=(_REPORTS, _WEB))
 
 
 def _web(document: Document) -> Iterator[Finding]:
@@ -47,7 +82,7 @@ def _web(document: Document) -> Iterator[Finding]:
     yield from dangling(both[0], "interface", web.interface, known, ("interfaces",))
     if not document.public_hosts:
         text = "has nothing to serve, so every handshake is refused"
-        about: tuple[Loc, ...] = (_WEB, _POLICIES)
+        about: tuple[Loc, ...] = (_WEB, _POLICIES, _REPORTS)
         yield Finding(_WEB, text, "add a policy under mta_sts_policies", warning=True, about=about)
 
 

@@ -38,6 +38,7 @@ from gatepost.config.reputation import Reputation
 from gatepost.config.section import Section
 from gatepost.config.smtp_auth import SmtpAuth
 from gatepost.config.tls_reports import TlsReports
+from gatepost.config.tls_reports_received import ReceivedTlsReports
 from gatepost.config.tlsa import Tlsa
 from gatepost.config.values import Ciphers, Count, Flag, Groups, HostText, Name, Size, Text
 
@@ -182,6 +183,9 @@ class Document(Section):
     tls_reports: TlsReports = Field(
         default=TlsReports(), description="Daily TLS reports to the domains that ask for them."
     )
+    tls_reports_received: ReceivedTlsReports = Field(
+        default=ReceivedTlsReports(), description="TLS reports that come in about our domains."
+    )
     ldap: Ldap = Field(default=Ldap(), description="Directory servers.")
     web_security: WebSecurity = Field(default=WebSecurity(), description="The service that rates URLs.")
     dlp: Dlp = Field(default=Dlp(), description="The manager of data-loss prevention.")
@@ -216,7 +220,8 @@ class Document(Section):
     @property
     def public_hosts(self) -> dict[str, str]:
         """The hosts that the public port serves (comparable form), each with its certificate profile."""
-        return {item.host: item.certificate for item in self.mta_sts_policies}
+        found = {item.host: item.certificate for item in self.mta_sts_policies}
+        return found | {item.comparable_host: item.certificate for item in self.tls_reports_received.https}
 
     def interface_hostname(self, name: str) -> str:
         """The host name that an interface greets with: its own, or the system's."""

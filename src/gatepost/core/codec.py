@@ -20,6 +20,7 @@ from gatepost.core import (
     certificate_events,
     events,
     monitor_events,
+    received_report_events,
     record_events,
     rejection_events,
 )
@@ -29,7 +30,15 @@ from gatepost.core.event import Event
 @cache
 def _registry() -> dict[str, tuple[type[Event], frozenset[str]]]:
     known = {}
-    modules = (events, certificate_events, monitor_events, record_events, rejection_events, auth_events)
+    modules = (
+        events,
+        certificate_events,
+        monitor_events,
+        received_report_events,
+        record_events,
+        rejection_events,
+        auth_events,
+    )
     for value in (value for module in modules for value in vars(module).values()):
         if isinstance(value, type) and issubclass(value, Event) and value is not Event:
             known[value.__name__] = (value, frozenset(f.name for f in fields(value)))

@@ -6,7 +6,7 @@ that are open go on with what they have, new ones get the new.
 
 What a stranger can do. Everything up to the answer has `SECONDS`, a body that the site wants `BODY_SECONDS`; at most
 `MAX_CONNECTIONS` are open at once, `MAX_OF_ADDRESS` of one address (or one IPv6 network of 64 bits), further ones are closed before
-a handshake. So one that says nothing, or one octet now and then, keeps its own places and nobody else's. For a name that is not
+a handshake; eight bodies are taken at once, two of one address. So one that says nothing, or one octet now and then, keeps its own places and nobody else's. For a name that is not
 served there is no certificate, and no handshake comes about.
 """
 
@@ -39,6 +39,10 @@ from gatepost.wire.http_server import (
 
 MAX_CONNECTIONS = 200
 MAX_OF_ADDRESS = 20
+MAX_BODIES, MAX_BODIES_OF_ADDRESS = (
+    8,
+    2,
+)  # that are being taken at once: each may hold as much memory as the site allows
 SECONDS = 10.0  # from the first octet of the handshake to the last of the header
 BODY_SECONDS = 60.0
 HTTP_PROTOCOLS = (b"http/1.1",)
@@ -82,6 +86,7 @@ class PublicServer:
         self._listeners: dict[str, Listener] = {}
         self._open: set[asyncio.Task[None]] = set()
         self._of_address: Counter[str] = Counter()
+        self._bodies: Counter[str] = Counter()
         self._context: ServerContext | None = None
         self._site: Site | None = None
 
@@ -118,7 +123,7 @@ class PublicServer:
     # --- one connection ------------------------------------------------------------------------------
 
     def _connected(self, sock: socket.socket, peer: SocketAddress) -> None:
-        owner = _owner(peer.host)
+        owner = owner_of(peer.host)
         context, site = self._context, self._site
         full = len(self._open) >= MAX_CONNECTIONS or self._of_address[owner] >= MAX_OF_ADDRESS
         if context is None or site is None or full:
@@ -172,17 +177,27 @@ class PublicServer:
             return Answer(fault.status), head
 
     async def _with_body(self, stream: Stream, request: Request, begun: bytes, site: Site) -> Answer:
-        limit = site.wants(request, stream.peer.host)
+        peer = stream.peer.host
+        limit = site.wants(request, peer)
         if isinstance(limit, Answer):
             return limit
-        body = BodyReader(request, limit)
-        stream.set_deadline(self._body_seconds)
-        if request.waits and not begun:
-            stream.write(CONTINUE)
-        body.receive(begun)
-        while not body.done:
-            body.receive(await _some(stream))
-        return await site.take(request, body.body, stream.peer.host)
+        owner = owner_of(peer)
+        if self._bodies.total() >= MAX_BODIES or self._bodies[owner] >= MAX_BODIES_OF_ADDRESS:
+            return Answer(503)
+        self._bodies[owner] += 1
+        try:
+            body = BodyReader(request, limit)
+            stream.set_deadline(self._body_seconds)
+            if request.waits and not begun:
+                stream.write(CONTINUE)
+            body.receive(begun)
+            while not body.done:
+                body.receive(await _some(stream))
+            return await site.take(request, body.body, peer)
+        finally:
+            self._bodies[owner] -= 1
+            if self._bodies[owner] <= 0:
+                del self._bodies[owner]
 
 
 async def _some(stream: Stream) -> bytes:
@@ -193,7 +208,7 @@ async def _some(stream: Stream) -> bytes:
     return data
 
 
-def _owner(host: str) -> str:
+def owner_of(host: str) -> str:
     """Whom the places of an address are counted for."""
     with suppress(ValueError):
         address = ipaddress.ip_address(host)

@@ -22,6 +22,7 @@ from gatepost.relay.deliver import Connection, Stale
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
 from gatepost.relay.own_mail import TLS_REPORTS
 from gatepost.relay.proven_way import resolve_proven
+from gatepost.relay.report_mail import ReportMail
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
@@ -37,8 +38,9 @@ ROUTE_AGE = 60.0  # seconds for which a destination's hops are used without aski
 class Couriers:
     """All couriers of a worker, and the idle connections they leave."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, reports: ReportMail | None = None) -> None:
         self._services = services
+        self.reports = reports
         self._loop = asyncio.get_running_loop()
         self.tasks = Tasks("courier", services.on_bug)
         self._closing = Tasks("closing a connection", services.on_bug)
@@ -224,6 +226,8 @@ class _Courier:
         spool = self._services.spool
         spool.mark_in_work(due.message.mid)
         try:
+            if await self._was_report(due):
+                return
             outcome = await self._on_hand(due)
             if outcome is None:
                 outcome = await self._on_new(due)
@@ -237,6 +241,17 @@ class _Courier:
         finally:
             spool.unmark_in_work(due.message.mid)
         await self._settle(due, outcome)
+
+    async def _was_report(self, due: Due) -> bool:
+        """Hand over what is a TLS report for a mailbox of ours; True when nothing is left of the due."""
+        reports = self._couriers.reports
+        if reports is None or not self._services.runtime.report_mailboxes:
+            return False
+        taken = await reports.take(due)
+        if taken is None:
+            return False
+        await self._settle(*taken)
+        return taken[0] is due
 
     async def _settle(self, due: Due, outcome: Outcome) -> None:
         self._settling = True
@@ -320,6 +335,8 @@ class _Courier:
         failure = outcome.failures[due.rids[0]]
         self._destination.hops = None
         while (other := self._destination.take(like=due)) is not None:
+            if await self._was_report(other):
+                continue
             await self._settle(other, failed(other, failure, outcome.dcid))
         return outcome
 

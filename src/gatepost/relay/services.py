@@ -77,6 +77,7 @@ class Runtime:
     auth: AuthRules = field(default_factory=AuthRules)
     users: SmtpUsers = field(default_factory=SmtpUsers)
     tags: TagRules | None = None
+    report_mailboxes: frozenset[tuple[str, str]] = frozenset()  # whose TLS reports are taken
 
     def hello(self, local: str) -> str:
         """The name that we greet a server with from this local address."""

@@ -7,6 +7,7 @@
       ids, serial        high-water marks of the identifiers; the installation's serial number
       lock               held by the running gateway or by an offline command
       logs/              mail_logs, events.jsonl
+      received-tls-reports/  reports about our domains, made when the first comes
       run/control.sock   the directory is 0700 before the socket exists
       secrets/           0700; master.key, and the first pass-phrase until it was shown
       spool/             one directory a shard
@@ -137,6 +138,11 @@ class Home:
     def records_db(self) -> Path:
         """What became of deliveries and sessions; may be removed while the gateway is stopped."""
         return self.root / "records.db"
+
+    @property
+    def received_tls_reports(self) -> Path:
+        """TLS reports about our domains: what came in and waits to be read, and the database of those that were."""
+        return self.root / "received-tls-reports"
 
     @property
     def secrets(self) -> Path:

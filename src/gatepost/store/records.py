@@ -301,6 +301,15 @@ class RecordStore:
         )
         return (_session(row) for row in rows)
 
+    def sessions_of(self, address: str, begin: float, end: float, limit: int) -> list[SessionRow]:
+        """The sessions of one address that began within a time, oldest first."""
+        rows = self._db.execute(
+            "SELECT icid, at, listener, address, host, ended, facts FROM session"
+            " WHERE at >= ? AND at <= ? AND address = ? ORDER BY at LIMIT ?",
+            (begin, end, address, limit),
+        )
+        return [_session(row) for row in rows]
+
     def certificates(self, fingerprints: Iterable[str]) -> dict[str, bytes]:
         """DER by fingerprint, of those that are kept."""
         found = {}

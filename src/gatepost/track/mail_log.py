@@ -22,6 +22,7 @@ from gatepost.track.certificate_lines import CERTIFICATE_ROWS, Row
 from gatepost.track.log_files import LogFile
 from gatepost.track.log_text import printable, quoted, safe
 from gatepost.track.monitor_lines import MONITOR_ROWS
+from gatepost.track.received_report_lines import RECEIVED_REPORT_ROWS
 from gatepost.track.rejection_lines import REJECTION_ROWS
 
 LEVELS: tuple[Level, ...] = ("Critical", "Warning", "Info", "Debug", "Trace")
@@ -205,6 +206,7 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     CertificateSeen: lambda e: (),
     **CERTIFICATE_ROWS,
     **MONITOR_ROWS,
+    **RECEIVED_REPORT_ROWS,
     **REJECTION_ROWS,
     **AUTH_ROWS,
 }

@@ -141,6 +141,15 @@ def _tls_optional(head: bytes, lower: bytes) -> bool:
     return once and _value(head, lower, b"\r\ntls-required:").lower() == "no"
 
 
+def header_field(data: bytes, name: str, limit: int = HEADER_LIMIT) -> str:
+    """The unfolded value of the first field of that name in the header at the beginning of `data`; empty without one."""
+    if data.startswith(b"\r\n"):
+        return ""
+    end = data.find(b"\r\n\r\n", 0, limit)
+    head = b"\r\n" + (data[: end + 2] if end >= 0 else data[:limit])
+    return _value(head, head.lower(), b"\r\n" + name.lower().encode("ascii") + b":")
+
+
 def _value(head: bytes, lower: bytes, field: bytes) -> str:
     """The unfolded value of the first such field, cut at `MAX_VALUE`."""
     start = lower.find(field)

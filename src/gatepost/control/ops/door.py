@@ -57,6 +57,8 @@ _MODULES = {
     "reputation": "reputation",
     "bounce-keys": "bounce_keys",
     "sts": "own_sts",
+    "tlsrpt.import": "tls_reports_received",
+    "tlsrpt.received": "tls_reports_received",
     "status": "status",
     "user": "users",
     "metrics": "metrics",

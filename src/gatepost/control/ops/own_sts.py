@@ -101,9 +101,18 @@ def _shown(document: Document, entry: MtaStsPolicy) -> dict[str, Any]:
         "records": [
             _record("policy-host", entry.host, "A or AAAA", _public_address(document)),
             _record("policy", f"_mta-sts.{domain}", "TXT", record_text(identifier)),
-            _record("reports", f"_smtp._tls.{domain}", "TXT", f"v=TLSRPTv1; rua=mailto:tls-reports@{domain}"),
+            _record("reports", f"_smtp._tls.{domain}", "TXT", _report_record(document, domain)),
         ],
     }
+
+
+def _report_record(document: Document, domain: str) -> str:
+    """The TXT record that asks for reports (RFC 8460 §3): where they are taken here, else a mailbox that is to be made."""
+    received = document.tls_reports_received
+    own = [text for text in received.mailboxes if normalise_domain(text.rpartition("@")[2]) == domain]
+    places = [f"mailto:{text}" for text in (own or received.mailboxes)[:1] if text.isascii()]
+    places += [f"https://{one.comparable_host}{one.path}" for one in received.https[:1]]
+    return f"v=TLSRPTv1; rua={','.join(places) or f'mailto:tls-reports@{domain}'}"
 
 
 def _record(purpose: str, name: str, kind: str, value: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ gateway is short-lived itself and reads here.
     answer        an authority's answer and a file of intermediates -> certificates, public halves of keys, notes
     authorities   file -> PEM, notes
     revocation    file, known authorities -> the list as DER, what it says of itself, who signed it
+    tls-report    file (JSON, compressed or not, or a whole message) -> an account of the report, and it itself, packed
 """
 
 from __future__ import annotations
@@ -133,10 +134,38 @@ def _revocation(values: Values) -> dict[str, Any]:
     return {"der": der, "facts": asdict(checked.list.facts), "signer": key_digest(checked.signer)}
 
 
+def _tls_report(values: Values) -> dict[str, Any]:
+    import gzip
+    from base64 import b64encode
+    from dataclasses import asdict
+
+    from gatepost.wire.tlsrpt import TlsReportFault, write_report
+    from gatepost.wire.tlsrpt_received import by_domain, find_report
+
+    try:
+        found = find_report(_bytes(values, "file"))
+    except TlsReportFault as fault:
+        raise OperatorError(
+            str(fault), "a report is a .json or .json.gz file, or the mail that one came in"
+        ) from None
+    report = found.report
+    return {
+        "organization": report.organization,
+        "submitter": found.submitter,
+        "contact": report.contact,
+        "report_id": report.report_id,
+        "begin": report.begin,
+        "end": report.end,
+        "domains": [asdict(one) for one in by_domain(report)],
+        "content": b64encode(gzip.compress(write_report(report), mtime=0)).decode("ascii"),
+    }
+
+
 _KINDS: Mapping[str, Callable[[Values], dict[str, Any]]] = {
     "yaml": _yaml,
     "certificate": _certificate,
     "answer": _answer,
     "authorities": _authorities,
     "revocation": _revocation,
+    "tls-report": _tls_report,
 }

@@ -1,6 +1,6 @@
 """What is to be said of names whose certificate is at hand: does it carry the name that clients will ask for?
 
-The names are those of SNI entries, and the hosts of our MTA-STS policies.
+The names are those of SNI entries, and the hosts of the public port.
 
 `config.check` knows certificates by name only; here is the store. A wildcard is carried by a certificate that is valid for any
 name below the domain, not by one that lists some of them.
@@ -26,7 +26,7 @@ def sni_warnings(
     """A warning for each name that its certificate, or the one beside it, does not carry (R10)."""
     if document is None:
         return ()
-    found = _policy_hosts(context, profiles, document)
+    found = _public_hosts(context, profiles, document)
     for index, listener in enumerate(document.listeners):
         for number, entry in enumerate(listener.sni):
             revision = profiles.get(entry.certificate)
@@ -39,7 +39,7 @@ def sni_warnings(
     return tuple(found)
 
 
-def _policy_hosts(context: Context, profiles: Mapping[str, int], document: Document) -> list[Problem]:
+def _public_hosts(context: Context, profiles: Mapping[str, int], document: Document) -> list[Problem]:
     found = []
     for index, entry in enumerate(document.mta_sts_policies):
         revision = profiles.get(entry.certificate)
@@ -49,6 +49,13 @@ def _policy_hosts(context: Context, profiles: Mapping[str, int], document: Docum
             )
             hint = f"use a certificate that names {entry.host}"
             found.append(Problem(f"mta_sts_policies[{index}].certificate", text, hint, warning=True))
+    for index, taker in enumerate(document.tls_reports_received.https):
+        revision = profiles.get(taker.certificate)
+        if revision is not None and not _carries(context, revision, taker.comparable_host):
+            text = f"{taker.certificate} is not valid for {taker.comparable_host}: no sender will post reports to it"
+            hint = f"use a certificate that names {taker.comparable_host}"
+            path = f"tls_reports_received.https[{index}].certificate"
+            found.append(Problem(path, text, hint, warning=True))
     return found
 
 

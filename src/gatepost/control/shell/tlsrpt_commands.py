@@ -1,4 +1,4 @@
-"""`gatepost tlsrpt …`: the TLS reports that we send."""
+"""`gatepost tlsrpt …`: the TLS reports that we send, and those that come in about our domains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.options import HomeOption, JsonOption, group
 from gatepost.control.shell.screen import facts, local, paragraph, plural, safe, say, say_json, table
+from gatepost.control.shell.tlsrpt_received_commands import add
 from gatepost.core.errors import Exit
 
 DayOption = Annotated[str, typer.Option("--day", metavar="D", help="A day of UTC, as 2026-11-24.")]
@@ -17,10 +18,11 @@ DayOption = Annotated[str, typer.Option("--day", metavar="D", help="A day of UTC
 
 def make() -> typer.Typer:
     """The group."""
-    app = group("tlsrpt", "Reports about TLS to the domains that we send mail to.")
+    app = group("tlsrpt", "Reports about TLS: to the domains that we send mail to, and about our own.")
     app.command("list")(list_days)
     app.command("show")(show)
     app.command("send")(send)
+    add(app)
     return app
 
 

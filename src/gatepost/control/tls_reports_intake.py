@@ -1,0 +1,141 @@
+"""Taking in TLS reports about our domains: read by a confined process, kept in the database, told in the log.
+
+All ways lead here: a mail that a worker took, a request at the public port, a file that an administrator imports. A report counts when it is
+about a domain of ours; what it says of other domains is left out of the counts. The desk looks at nothing but the short account that the
+confined process gives; the report itself stays packed as it came from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gatepost.config.load import load_plain
+from gatepost.config.model import Document
+from gatepost.config.own_domains import OwnDomains
+from gatepost.control.ops.reading import as_text
+from gatepost.control.ops.registry import Reader
+from gatepost.core.errors import OperatorError
+from gatepost.core.ports import Clock, Emit
+from gatepost.core.received_report_events import TlsReportReceived
+from gatepost.store.config_store import ConfigStore
+from gatepost.store.home import Home
+from gatepost.store.tls_reports_incoming import Came
+from gatepost.store.tls_reports_received import (
+    MAX_PACKED,
+    DomainRow,
+    NewerReports,
+    ReceivedReportStore,
+    ReportRow,
+    ReportsFailed,
+    TooMany,
+)
+
+DAY = 86_400.0
+MAX_AHEAD = 2 * DAY  # of a report's end before now: more is no report of what happened
+MAX_DOMAINS = 50
+
+
+class NotKept(Exception):
+    """The database cannot take it now; it is to be tried again. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one report: it is in the database, `new` unless it was there already."""
+
+    row: ReportRow
+    new: bool
+
+
+class Intake:
+    """Reads and keeps reports. `read` reads a hostile file (`reading.read`)."""
+
+    def __init__(self, home: Home, store: ConfigStore, read: Reader, clock: Clock, emit: Emit) -> None:
+        self._folder = home.received_tls_reports
+        self._store = store
+        self._read = read
+        self._clock = clock
+        self._emit = emit
+
+    async def take(self, content: bytes, came: Came) -> Taken:
+        """Read and keep one. Raises OperatorError for what is no report that counts, NotKept when it cannot be kept now."""
+        account = await self._read("tls-report", {"file": as_text(content)})
+        document = self._document()
+        row = self._row(account, came, document)
+        try:
+            taken = await asyncio.to_thread(self._keep, row, document.tls_reports_received.days)
+        except TooMany as error:
+            raise OperatorError(f"the report is not kept: {error}", "the first of them are kept") from None
+        except (ReportsFailed, NewerReports, OSError) as error:
+            raise NotKept(f"{type(error).__name__}: {error}") from None
+        if taken.new:
+            self._tell(taken.row)
+        return taken
+
+    def _document(self) -> Document:
+        version = self._store.latest()
+        return load_plain(version.content.document) if version is not None else Document()
+
+    def _row(self, account: Mapping[str, Any], came: Came, document: Document) -> ReportRow:
+        now = self._clock.now()
+        if account["begin"] > now + MAX_AHEAD:
+            raise OperatorError("the report is about a time that has not come", "the sender's clock is wrong")
+        ours = OwnDomains(document)
+        found = [one for one in account["domains"] if ours.has(one["domain"])][:MAX_DOMAINS]
+        if not found:
+            named = ", ".join(one["domain"] or "no domain" for one in account["domains"][:3])
+            raise OperatorError(
+                f"the report is about {named}, and about no domain of ours",
+                "domains are ours that a public listener accepts mail for",
+            )
+        content = b64decode(account["content"])
+        if len(content) > MAX_PACKED:
+            raise OperatorError(
+                f"the report has more than {MAX_PACKED >> 20} MB compressed", "so long a report is not kept"
+            )
+        return ReportRow(
+            now,
+            came.way,
+            came.origin,
+            account["organization"],
+            account["submitter"],
+            account["contact"],
+            account["report_id"],
+            account["begin"],
+            account["end"],
+            tuple(
+                DomainRow(one["domain"], one["successful"], one["failed"], one["failures"]) for one in found
+            ),
+            content,
+        )
+
+    def _keep(self, row: ReportRow, days: int) -> Taken:
+        with ReceivedReportStore.open(self._folder) as store:
+            store.prune(row.at - days * DAY)
+            number, new = store.keep(row)
+        return Taken(replace(row, number=number), new)
+
+    def _tell(self, row: ReportRow) -> None:
+        failures: Counter[str] = Counter()
+        for one in row.domains:
+            failures.update(one.failures)
+        self._emit(
+            TlsReportReceived(
+                row.at,
+                row.number,
+                row.organization,
+                [one.domain for one in row.domains],
+                row.begin,
+                row.end,
+                sum(one.successful for one in row.domains),
+                sum(one.failed for one in row.domains),
+                dict(failures.most_common(20)),
+                row.way,
+                row.origin,
+            )
+        )

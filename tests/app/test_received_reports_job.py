@@ -1,0 +1,167 @@
+"""The job that reads what came in: kept, put aside or left for later, and told once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.wire.test_tlsrpt_received import PLAIN, REPORT, mail
+
+from gatepost.app import received_reports_job
+from gatepost.app.received_reports_job import AGAIN, DAY, LOOK, META, ReceivedReportsJob
+from gatepost.control.ops.door import read_here
+from gatepost.core.event import Event
+from gatepost.core.ports import Alert
+from gatepost.core.received_report_events import TlsReportReceived, TlsReportRefused
+from gatepost.store.config_store import ConfigStore, Content
+from gatepost.store.home import Home
+from gatepost.store.tls_reports_incoming import Came, IncomingReports
+from gatepost.store.tls_reports_received import ReceivedReportStore
+
+BEGIN = 1_795_392_000.0  # 2026-11-23, the day of the report
+
+
+class Bench:
+    """Clock, alert port and log in one."""
+
+    def __init__(self, home: Home, store: ConfigStore) -> None:
+        self.home = home
+        self.store = store
+        self.at = BEGIN + 1.5 * DAY
+        self.alerts: list[Alert] = []
+        self.events: list[Event] = []
+        self.incoming = IncomingReports(home.received_tls_reports)
+        document = {"mta_sts_policies": [{"domain": "example.net", "mode": "none"}]}
+        store.commit(0, Content(document), "test", "", self.at)
+        self.restart()
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def tell(self, alert: Alert, /) -> None:
+        self.alerts.append(alert)
+
+    def emit(self, event: Event, /) -> None:
+        self.events.append(event)
+
+    def restart(self) -> None:
+        self.job = ReceivedReportsJob(self.home, self.store, self, self.emit, self, read=read_here)
+
+    def put(self, name: str, content: bytes) -> None:
+        self.incoming.put(name, Came("mail", "reports@partner.example", self.at, 7), content)
+
+    def look(self, after: float = 0.0) -> float:
+        self.at += after
+        self.alerts.clear()
+        self.events.clear()
+        return asyncio.run(self.job.run())
+
+    def kept(self) -> int:
+        with ReceivedReportStore.open(self.home.received_tls_reports) as reports:
+            return len(reports.reports(0))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    store = ConfigStore.open(tmp_path / "config.db")
+    yield Bench(Home(tmp_path), store)
+    store.close()
+
+
+def report(number: int, failed: int = 3, successful: int = 117) -> bytes:
+    made: dict[str, Any] = json.loads(json.dumps(REPORT))
+    made["report-id"] = str(number)
+    made["policies"] = made["policies"][:1]
+    made["policies"][0]["summary"] = {
+        "total-successful-session-count": successful,
+        "total-failure-session-count": failed,
+    }
+    return json.dumps(made).encode()
+
+
+def test_with_nothing_there_it_makes_nothing(bench: Bench) -> None:
+    assert bench.look() == LOOK
+    assert not bench.home.received_tls_reports.exists()
+
+
+def test_what_came_is_read_kept_and_removed(bench: Bench) -> None:
+    bench.put("7", mail())
+    bench.put("post-1", PLAIN)
+    assert bench.look() == LOOK
+    assert bench.incoming.names() == []
+    assert bench.kept() == 1  # the same report, twice
+    (event,) = bench.events
+    assert isinstance(event, TlsReportReceived)
+    assert (event.way, event.origin, event.failed) == ("mail", "reports@partner.example", 3)
+
+
+def test_what_is_no_report_is_put_aside_and_told(bench: Bench) -> None:
+    bench.put("7", b"From: x\r\n\r\nhello")
+    bench.look()
+    (event,) = bench.events
+    assert isinstance(event, TlsReportRefused)
+    assert event.reason == "there is no TLS report in it"
+    assert event.kept == "received-tls-reports/unreadable/7"
+    assert (bench.home.root / event.kept).exists()
+    assert bench.incoming.names() == []
+
+
+def test_a_database_that_cannot_be_used_loses_nothing(bench: Bench) -> None:
+    bench.put("7", mail())
+    (bench.home.received_tls_reports / "reports.db").write_bytes(b"no database" * 100)
+    assert bench.look() == AGAIN
+    assert bench.incoming.names() == ["7"]
+    (bench.home.received_tls_reports / "reports.db").unlink()
+    assert bench.look() == LOOK
+    assert (bench.incoming.names(), bench.kept()) == ([], 1)
+
+
+def test_many_are_read_in_portions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(received_reports_job, "AT_ONCE", 2)
+    for number in range(3):
+        bench.put(str(number), report(number))
+    assert bench.look() == 0.0
+    assert bench.look() == LOOK
+    assert bench.kept() == 3
+
+
+def test_failures_are_told_once_a_day_and_together(bench: Bench) -> None:
+    bench.put("1", report(1))
+    bench.look()
+    (alert,) = bench.alerts
+    assert (alert.key, alert.severity) == ("tlsrpt:example.net", "information")
+    assert "3 of 120." in alert.text
+    assert "Partner Ltd: 3 of 120 (certificate-expired 2)" in alert.text
+    bench.put("2", report(2, failed=60, successful=40))
+    bench.look(3600)
+    assert bench.alerts == []
+    bench.put("3", report(3))
+    bench.restart()
+    bench.look(DAY)
+    (alert,) = bench.alerts
+    assert alert.severity == "warning"
+    assert "63 of 220." in alert.text
+    assert [line for line in alert.text.splitlines() if "report 2," in line or "report 3," in line]
+    bench.look(DAY)
+    assert bench.alerts == []
+    assert bench.store.get_meta(META) is None
+
+
+def test_a_report_without_failures_is_no_alert(bench: Bench) -> None:
+    bench.put("1", report(1, failed=0))
+    bench.look()
+    assert (bench.alerts, bench.kept()) == ([], 1)
+
+
+def test_what_was_kept_and_cannot_be_read_is_forgotten(bench: Bench) -> None:
+    bench.store.put_metas({META: b'{"example.net": 7}'})
+    bench.put("1", report(1))
+    bench.look()
+    assert len(bench.alerts) == 1
