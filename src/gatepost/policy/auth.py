@@ -69,13 +69,13 @@ def authenticated(admission: Admission, user: str) -> Admission:
 
 
 def address_key(network: str) -> str:
-    """What failures of an address are counted under; `network` is `Admission.network`."""
-    return f"auth address/{network}"
+    """What failures of an address are counted under; `network` is `Admission.network`. No listener's name begins so."""
+    return f"\0auth address/{network}"
 
 
 def user_key(user: str) -> str:
     """What failures for a user are counted under, however the name is written."""
-    return f"auth user/{unicodedata.normalize('NFKC', user).casefold()}"
+    return f"\0auth user/{unicodedata.normalize('NFKC', user).casefold()}"
 
 
 def delay_after(failures: int) -> float:

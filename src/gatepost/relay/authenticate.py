@@ -91,7 +91,9 @@ class Checks:
 
 def _step_back() -> None:
     """Let the loop of the mail go first: priorities are a thread's own on Linux."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+    thread = threading.get_native_id()
+    if os.getpriority(os.PRIO_PROCESS, thread) < BEHIND:  # the other way would need a privilege
+        os.setpriority(os.PRIO_PROCESS, thread, BEHIND)
 
 
 class Verifier(Protocol):
