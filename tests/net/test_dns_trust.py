@@ -11,6 +11,7 @@ from tests.net.kit import run
 
 from gatepost.net.dns_client import DnsClient, NameServer
 from gatepost.net.dns_trust import DnsTrust, ProbeNames, Validation, probe
+from gatepost.net.resolver import Resolver
 
 NAMES = ProbeNames("signed.example", "bogus.example")
 RECORDS = {
@@ -87,5 +88,40 @@ def test_trust_follows_the_verdicts_and_look_ups_wait_for_the_first() -> None:
             assert len(told) == 1
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    run(main)
+
+
+def test_what_could_not_be_tried_is_told_from_what_is_wrong() -> None:
+    """Only the first may be otherwise in a minute."""
+
+    async def main() -> None:
+        with validating() as good, DnsAuthority(RECORDS) as bad, validating() as silent:
+            silent.behave("signed.example", Behaviour.TIMEOUT)
+            servers = [NameServer(one.address, one.port) for one in (good, bad, silent)]
+            found = [await probe(server, NAMES) for server in servers]
+            assert [one.untried for one in found] == [False, False, True]
+
+    run(main)
+
+
+def test_proof_is_looked_for_when_it_is_wanted() -> None:
+    """Nothing asks the servers before; then what was known of answers counts no more, and they are tried once."""
+
+    async def main() -> None:
+        with validating() as good:
+            client = DnsClient([NameServer(good.address, good.port)])
+            told: list[Sequence[Validation]] = []
+            trust = DnsTrust(client, NAMES, told.append)
+            resolver = Resolver(asyncio.get_running_loop(), client, trust=trust)
+            try:
+                before = await resolver.txt("signed.example")
+                assert (before.secure, resolver.verdicts, trust.started) == (False, (), False)
+                await asyncio.gather(*(resolver.want_proof() for _ in range(5)))
+                assert [one.validates for one in resolver.verdicts] == [True]
+                assert (await resolver.txt("signed.example")).secure
+                assert len(told) == 1
+            finally:
+                await resolver.close()
 
     run(main)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gatepost.core.address import Address
@@ -61,3 +63,30 @@ def test_what_tls_prevented_is_told_before_what_the_network_did() -> None:
     assert telling(unsupported, network) is unsupported
     later = Failure(Stage.NETWORK, False, ("timeout",))
     assert telling(network, later) is later
+
+
+def test_what_may_still_pass_is_told_before_what_is_final() -> None:
+    later = Failure(Stage.NETWORK, False, ("refused",))
+    lacking = Failure(Stage.REQUIRETLS, True, ("no REQUIRETLS",))
+    unproven = Failure(Stage.TLS_NEEDED, True, ("verify error",))
+    assert telling(later, lacking) is telling(lacking, later) is later
+    assert telling(unproven, lacking) is telling(lacking, unproven) is lacking
+
+
+def wishing(sender: str = "a@s.example", **wishes: bool) -> Due:
+    it = message(0)
+    local, _, domain = sender.rpartition("@")
+    it.envelope = replace(it.envelope, sender=Address(sender, local, domain), **wishes)
+    return Due(it, "x.example", [0])
+
+
+def test_who_fares_alike() -> None:
+    """What keeps a message back that asks something of TLS says nothing of one that does not."""
+    plain, strict, lax = wishing(), wishing(requiretls=True), wishing(tls_optional=True)
+    report = wishing("", requiretls=True)
+    assert plain.fares_like(wishing(""))
+    assert strict.fares_like(wishing(requiretls=True))
+    for one, other in ((plain, strict), (plain, lax), (strict, lax), (strict, report)):
+        assert not one.fares_like(other)
+        assert not other.fares_like(one)
+    assert (strict.wishes.requiretls, lax.wishes.tls_optional) == (True, True)

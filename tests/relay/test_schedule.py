@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -300,5 +300,26 @@ def test_after_stop_nothing_starts() -> None:
         it.clock.advance(100)
         await turn()
         assert len(it.started) == 1
+
+    on_stage(play)
+
+
+def test_the_next_that_fares_alike_is_taken_from_among_others() -> None:
+    def play(it: Stage) -> None:
+        for mid in range(1, 5):
+            it.message(mid)
+        destination, plain = it.started[0]
+        ready = destination.ready
+        ready.clear()
+        for mid in (5, 6, 7):
+            made = StoredMessage(mid, 0.0, replace(plain.message.envelope, requiretls=mid != 7))
+            ready.append(Due(made, "x.example", [0]))
+        ready[0].withdrawn = True
+        taken = destination.take(like=plain)
+        assert taken is not None
+        assert (taken.message.mid, taken.taken) == (7, True)
+        assert destination.take(like=plain) is None
+        assert [due.message.mid for due in ready] == [6]
+        assert not ready[0].taken
 
     on_stage(play)

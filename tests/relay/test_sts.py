@@ -204,3 +204,22 @@ def test_the_account_of_a_policy_that_was_never_had(tmp_path: Path) -> None:
         assert (known.identifier, known.until, known.problem) == ("1", 0.0, "the web server answered 404")
 
     asyncio.run(main())
+
+
+def test_what_is_not_known_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    """Without a policy: none was announced, or one is that could not be fetched, or nobody could say."""
+
+    async def main() -> None:
+        world = World(tmp_path)
+        world.web.answer = "certificate has expired"
+        assert await world.of() is None
+        assert await world.policies.doubt(D) == (
+            "its MTA-STS policy could not be fetched: certificate has expired"
+        )
+        assert await world.of("other.example") is None
+        assert await world.policies.doubt("other.example") == ""
+        world.dns.failing.add("_mta-sts.third.example")
+        assert await world.of("third.example") is None
+        assert "could not be looked up" in await world.policies.doubt("third.example")
+
+    asyncio.run(main())

@@ -59,7 +59,8 @@ async def probe(server: NameServer, names: ProbeNames) -> Validation:
     try:
         signed = await _ask(server, names.signed, dns.rdatatype.SOA)
         if signed.rcode() != dns.rcode.NOERROR:
-            return Validation(server, f"answers {names.signed} with {dns.rcode.to_text(signed.rcode())}")
+            said = dns.rcode.to_text(signed.rcode())
+            return Validation(server, f"answers {names.signed} with {said}", untried=said == "SERVFAIL")
         if not signed.flags & dns.flags.AD:
             return Validation(server, f"does not say that {names.signed} was validated")
         bogus = await _ask(server, names.bogus, dns.rdatatype.A)

@@ -90,7 +90,7 @@ def dnssec(document: Document, destinations: DestinationTable, verdicts: Iterabl
     reason = ""
     if not document.dns.validate_dnssec:
         reason = "dns.validate_dnssec is false"
-    elif not destinations.asks_dane:
+    elif not servers and not destinations.asks_dane:
         reason = "no destination asks for DANE, so no name server was tried"
     elif not servers:
         reason = "no name server has been tried yet"
