@@ -1,0 +1,276 @@
+"""A recorded connection under another rule is what that rule would have made of it: `judge_tls` over `plan_tls`, or a doubt, never a guess."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes.ca import Issued, TestAuthority, self_signed
+
+from gatepost.config.load import load_plain
+from gatepost.config.outbound import Dane
+from gatepost.core.tls import TlsFacts, TlsLevel, TlsOutcome, TlsPlan, TlsStage
+from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, of_key
+from gatepost.pki.anchors import Anchors
+from gatepost.pki.certificate import describe, read_certificate
+from gatepost.pki.judge import judge_chain
+from gatepost.pki.revocation import NO_CRLS
+from gatepost.policy.admit import compile_rules
+from gatepost.policy.destinations import DestinationRule, DestinationTable
+from gatepost.policy.observed import Handshake, server_facts
+from gatepost.policy.outbound import compile_routes
+from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
+from gatepost.policy.tls_out import HopNames, judge_tls, plan_tls
+from gatepost.policy.tls_words import tls_record
+from gatepost.probe.rehearse_facts import Doubt, Hosts, Trial, try_connection
+from gatepost.store.records import ConnectionRow
+from gatepost.wire.mta_sts import Mode, StsPolicy
+
+DOMAIN, HOST = "partner.example", "mx.partner.example"
+TODAY = date(2027, 1, 15)
+
+
+@cache
+def authority() -> TestAuthority:
+    return TestAuthority("Example CA")
+
+
+@cache
+def certificates() -> tuple[Issued, ...]:
+    ca = authority()
+    return (
+        ca.issue([HOST]),
+        ca.issue([DOMAIN]),
+        ca.issue(["other.example"]),
+        ca.issue([HOST], expired=True),
+        self_signed([HOST]),
+    )
+
+
+def at() -> float:
+    return authority().at.timestamp()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there was: names, DNS, policy, and what the host did."""
+
+    names: HopNames
+    tlsa: TlsaAnswer
+    sts: StsPolicy | None
+    stage: TlsStage
+    certificate: int
+    protocol: str
+
+
+@st.composite
+def seen(draw: st.DrawFn) -> Seen:
+    secure = draw(st.booleans())
+    index = draw(st.integers(0, 4))
+    key = read_certificate(certificates()[index].chain_der[0]).public_key_der
+    answers = [
+        TlsaAnswer(TlsaState.ABSENT, detail="none"),
+        TlsaAnswer(TlsaState.FAILED, detail="SERVFAIL"),
+        TlsaAnswer(TlsaState.FOUND, (of_key(key),), HOST),
+        TlsaAnswer(TlsaState.FOUND, (Tlsa(3, 1, 1, b"\x5a" * 32),), HOST),
+        TlsaAnswer(TlsaState.FOUND, (Tlsa(1, 1, 1, b"\x5a" * 32),), HOST),
+    ]
+    listed = draw(st.sampled_from([HOST, "mx.elsewhere.example"]))
+    mode = draw(st.sampled_from([Mode.ENFORCE, Mode.TESTING]))
+    return Seen(
+        HopNames(DOMAIN, mx_host=HOST, mx_secure=secure, mx_signed=secure or draw(st.booleans())),
+        draw(st.sampled_from(answers)),
+        draw(st.sampled_from([None, StsPolicy(mode, 86_400, (listed,))])),
+        draw(
+            st.sampled_from(
+                [
+                    TlsStage.ESTABLISHED,
+                    TlsStage.NOT_OFFERED,
+                    TlsStage.NO_ESMTP,
+                    TlsStage.REFUSED,
+                    TlsStage.HANDSHAKE_FAILED,
+                ]
+            )
+        ),
+        index,
+        draw(st.sampled_from(["TLSv1.2", "TLSv1.3"])),
+    )
+
+
+rules = st.builds(
+    DestinationRule,
+    st.sampled_from(TlsLevel),
+    insecure_names=st.booleans(),
+    client_certificate=st.booleans(),
+    preferred_clear_after=st.sampled_from([None, 1]),
+    dane=st.sampled_from(Dane),
+    mta_sts=st.booleans(),
+)
+
+
+def facts_for(plan: TlsPlan, what: Seen) -> TlsFacts:
+    """What a connection under this plan shows."""
+    if plan.forbidden or not plan.level.tries or plan.skip_starttls:
+        return TlsFacts(TlsStage.NOT_TRIED)
+    if what.stage is not TlsStage.ESTABLISHED:
+        broken = what.stage is TlsStage.HANDSHAKE_FAILED
+        return TlsFacts(what.stage, error="Unexpected EOF" if broken else "")
+    handshake = Handshake(what.protocol, "AES", "", certificates()[what.certificate].chain_der)
+    anchors = Anchors.from_pem(authority().root_pem)
+    return server_facts(
+        plan,
+        handshake,
+        at(),
+        lambda chain, purpose: judge_chain(chain, anchors, at(), purpose),
+        describe,
+    )
+
+
+def direct(rule: DestinationRule, what: Seen, *, clear: bool = True, broken: int = 0) -> TlsOutcome:
+    plan = plan_tls(
+        rule,
+        what.names,
+        clear_allowed=clear,
+        certificate="gw",
+        broken_attempts=broken,
+        tlsa=what.tlsa if rule.looks_up_tlsa else None,
+        sts=(DOMAIN, what.sts) if what.sts is not None and rule.looks_up_sts else None,
+    )
+    return judge_tls(plan, facts_for(plan, what))
+
+
+def record(rule: DestinationRule, what: Seen, outcome: TlsOutcome) -> ConnectionRow:
+    """As the delivery leaves it behind."""
+    called = not outcome.plan.forbidden
+    facts: dict[str, Any] = {
+        "hop": plain_names(what.names),
+        "tlsa": plain_tlsa(what.tlsa if rule.looks_up_tlsa else None),
+        "sts": plain_sts(DOMAIN, what.sts, "1", "") if rule.looks_up_sts else None,
+        "esmtp": called and what.stage is not TlsStage.NO_ESMTP,
+        "starttls": called and what.stage not in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED),
+        "broken": "",
+        "lost": "",
+        "later": [],
+        "tls": tls_record(outcome),
+    }
+    return ConnectionRow(at(), 7 if called else 0, DOMAIN, at() - 1, HOST, "192.0.2.7", 25, facts)
+
+
+def trial(rule: DestinationRule, **sections: Any) -> Trial:
+    document = load_plain({"destination_controls": {"global": {"certificate": "gw"}}, **sections})
+    return Trial(
+        document,
+        DestinationTable(rule),
+        compile_routes(document),
+        compile_rules(document),
+        Anchors.from_pem(authority().root_pem),
+        NO_CRLS,
+        TODAY,
+        {hashlib.sha256(der).hexdigest(): der for issued in certificates() for der in issued.chain_der},
+    )
+
+
+def hosts(*rows: ConnectionRow) -> Hosts:
+    known = Hosts()
+    for row in rows:
+        known.add(row)
+    return known
+
+
+CURIOUS = DestinationRule(TlsLevel.PREFERRED, dane=Dane.OPPORTUNISTIC, mta_sts=True)
+
+
+@settings(max_examples=100)
+@given(seen(), rules, st.booleans(), st.integers(0, 1))
+def test_a_record_made_under_one_rule_is_judged_under_another(
+    what: Seen, rule: DestinationRule, clear: bool, broken: int
+) -> None:
+    """The recorded rule asked for everything: whatever the other rule is, nothing is unknown but a host that was not called."""
+    first = direct(CURIOUS, what)
+    row = record(CURIOUS, what, first)
+    found = try_connection(trial(rule), hosts(row), row, DOMAIN, clear_allowed=clear, broken_attempts=broken)
+    wanted = direct(rule, what, clear=clear, broken=broken)
+    if found.outcome is None:
+        assert found.doubt is Doubt.NOT_CALLED
+        assert first.plan.forbidden
+        assert not wanted.plan.forbidden
+        return
+    assert (found.outcome.verdict, found.outcome.reason, found.outcome.note) == (
+        wanted.verdict,
+        wanted.reason,
+        wanted.note,
+    )
+    assert found.outcome.plan == wanted.plan
+
+
+@settings(max_examples=100)
+@given(seen(), rules, rules)
+def test_what_was_not_learnt_is_a_doubt_and_what_is_told_is_right(
+    what: Seen, recorded: DestinationRule, rule: DestinationRule
+) -> None:
+    row = record(recorded, what, direct(recorded, what))
+    found = try_connection(trial(rule), hosts(row), row, DOMAIN)
+    wanted = direct(rule, what)
+    if found.outcome is not None:
+        assert (found.outcome.verdict, found.outcome.reason) == (wanted.verdict, wanted.reason)
+    match found.doubt:
+        case Doubt.NO_TLSA:
+            assert rule.asks_dane
+            assert not recorded.asks_dane
+        case Doubt.NO_STS:
+            assert rule.asks_sts
+            assert not recorded.asks_sts
+        case Doubt.NOT_TRIED:
+            assert recorded.level is TlsLevel.NONE
+        case Doubt.NOT_CALLED:
+            assert not row.dcid
+        case other:
+            assert other is None or other is Doubt.NOT_SIGNED
+
+
+def seen_as(**changes: Any) -> Seen:
+    values = {
+        "names": HopNames(DOMAIN, mx_host=HOST),
+        "tlsa": TlsaAnswer(TlsaState.ABSENT, detail="none"),
+        "sts": None,
+        "stage": TlsStage.ESTABLISHED,
+        "certificate": 0,
+        "protocol": "TLSv1.2",
+    }
+    return Seen(**{**values, **changes})
+
+
+def test_a_host_that_speaks_too_old_a_version_breaks_the_handshake() -> None:
+    what = seen_as()
+    row = record(CURIOUS, what, direct(CURIOUS, what))
+    newer = {"tls_settings": {"outbound": {"minimum": "TLSv1.3"}}}
+    found = try_connection(trial(CURIOUS, **newer), hosts(row), row, DOMAIN)
+    assert found.outcome is not None
+    assert found.outcome.reason == "the host speaks TLSv1.2 at most, and TLSv1.3 is the oldest that is wanted"
+
+
+def test_a_certificate_that_is_gone_is_a_doubt_only_where_it_is_wanted() -> None:
+    what = seen_as()
+    row = record(CURIOUS, what, direct(CURIOUS, what))
+    for level, doubt in ((TlsLevel.REQUIRED, None), (TlsLevel.REQUIRED_VERIFY, Doubt.NO_CERTIFICATE)):
+        tried = trial(DestinationRule(level))
+        tried.certificates = {}
+        assert try_connection(tried, hosts(row), row, DOMAIN).doubt is doubt
+
+
+def test_another_connection_to_the_host_may_tell() -> None:
+    """Recorded under none, STARTTLS was never sent; but another destination's connection to the same host shows it."""
+    what = seen_as(certificate=4)
+    none = DestinationRule(TlsLevel.NONE)
+    silent = record(none, what, direct(none, what))
+    telling = record(CURIOUS, what, direct(CURIOUS, what))
+    verify = trial(DestinationRule(TlsLevel.REQUIRED_VERIFY))
+    assert try_connection(verify, hosts(silent), silent, DOMAIN).doubt is Doubt.NOT_TRIED
+    found = try_connection(verify, hosts(telling, silent), silent, DOMAIN)
+    assert found.outcome is not None
+    assert found.outcome.reason.startswith("verify error: self-signed certificate")
