@@ -5,6 +5,7 @@ the recorded time under the policy's authorities, and `judge_tls` has the word. 
 (STARTTLS was never sent, TLSA records or an MTA-STS policy were never looked up). Then another connection to the same host may tell, or
 today's DNS where it was asked (`Answers`); else there is a `Doubt`, and no guess.
 
+What the message itself asked of TLS (RFC 8689) is asked again; that a host offers REQUIRETLS is not recorded and taken for granted.
 What was agreed on in a handshake holds under other settings as far as it must: a host that spoke an older version than the policy wants at
 least has no newer one in common with us.
 """
@@ -12,19 +13,28 @@ least has no newer one in common with us.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
 from gatepost.config.model import Document, Protocol
-from gatepost.core.tls import PeerCertificate, TlsFacts, TlsOutcome, TlsPlan, TlsStage
+from gatepost.core.tls import (
+    NO_WISHES,
+    PeerCertificate,
+    TlsFacts,
+    TlsOutcome,
+    TlsPlan,
+    TlsStage,
+    TlsWishes,
+)
 from gatepost.core.tlsa import TlsaAnswer
 from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Anchors, ChainVerdict, Crls, Judge, Purpose
 from gatepost.policy.admit import Rules
 from gatepost.policy.observed import Handshake, Judged, server_facts
 from gatepost.policy.recorded import NOT_ASKED, names_of, sts_of, tlsa_of
+from gatepost.policy.requiretls import strengthened
 from gatepost.policy.route import Routes
 from gatepost.policy.tls_out import DestinationRule, DestinationTable, HopNames, judge_tls, plan_tls
 from gatepost.store.records import ConnectionRow
@@ -160,17 +170,20 @@ def try_connection(
     *,
     clear_allowed: bool = True,
     broken_attempts: int = 0,
+    wishes: TlsWishes = NO_WISHES,
 ) -> Verdict:
     """What the policy makes of a recorded connection when it carries mail for `domain`."""
     rule = trial.destinations.find(domain, trial.today)
-    known = _known(trial, hosts, rule, row, domain)
+    asks = strengthened(rule) if wishes.requiretls else rule
+    known = _known(trial, hosts, asks, row, domain)
     if isinstance(known, Doubt):
         return Verdict(doubt=known)
-    verdict = _judge(trial, hosts, row, rule, known, clear_allowed, broken_attempts)
+    given = {"clear_allowed": clear_allowed, "broken_attempts": broken_attempts, **asdict(wishes)}
+    verdict = _judge(trial, hosts, row, rule, known, given)
     if not known.unsure or verdict.outcome is None:
         return verdict
     signed = replace(known, names=replace(known.names, mx_signed=True, mx_secure=True))
-    other = _judge(trial, hosts, row, rule, signed, clear_allowed, broken_attempts)
+    other = _judge(trial, hosts, row, rule, signed, given)
     if other.outcome is None or other.outcome.verdict is not verdict.outcome.verdict:
         return Verdict(doubt=Doubt.NOT_SIGNED)
     return verdict
@@ -201,7 +214,8 @@ def _known(
     miss_sts = rule.looks_up_sts and bool(names.mx_host) and (facts["sts"] is None or own is None)
     unsure = bool(names.mx_host) and not names.mx_secure and not asked_tlsa and trial.destinations.asks_dane
     if own is None and names.mx_host:
-        unsure = True
+        # That signed DNS leads another destination to the host says nothing of this one.
+        names, unsure = replace(names, mx_signed=False, mx_secure=False), True
     if not (miss_tlsa or miss_sts or unsure):
         return _Known(names, tlsa, sts, unsure=False, today=False)
     answer = trial.answers.get((domain, row.host, row.address, row.port))
@@ -224,17 +238,15 @@ def _judge(
     row: ConnectionRow,
     rule: DestinationRule,
     known: _Known,
-    clear_allowed: bool,
-    broken_attempts: int,
+    given: Mapping[str, Any],
 ) -> Verdict:
     plan = plan_tls(
         rule,
         known.names,
-        clear_allowed=clear_allowed,
         certificate=trial.document.destination_controls.global_.certificate,
-        broken_attempts=broken_attempts,
         tlsa=known.tlsa,
         sts=known.sts,
+        **given,
     )
     facts = _facts(trial, hosts, row, plan)
     if facts is None:
@@ -247,14 +259,14 @@ def _judge(
 def _facts(trial: Trial, hosts: Hosts, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Doubt | None:
     """What a connection under this plan would have shown; None when it broke before."""
     tls = row.facts["tls"]
-    if plan.forbidden:
+    if plan.uncalled:
         return TlsFacts(TlsStage.NOT_TRIED)
     if tls is None:
         return None
     if not row.dcid:  # its own rule forbade the host: others may have called it
         other = hosts.showing_tls(row, plan.sni)
         return _facts_of(trial, other, plan) if other is not None else Doubt.NOT_CALLED
-    if not plan.level.tries or plan.skip_starttls:
+    if not plan.level.tries or plan.deciding.skip_starttls:
         return TlsFacts(TlsStage.NOT_TRIED)
     if not row.facts["esmtp"]:
         return TlsFacts(TlsStage.NO_ESMTP)
@@ -270,7 +282,7 @@ def _facts(trial: Trial, hosts: Hosts, row: ConnectionRow, plan: TlsPlan) -> Tls
 
 def _facts_of(trial: Trial, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Doubt:
     """The facts of a connection on which STARTTLS was sent, or was not to be had."""
-    if not plan.level.tries or plan.skip_starttls:
+    if not plan.level.tries or plan.deciding.skip_starttls:
         return TlsFacts(TlsStage.NOT_TRIED)
     tls = row.facts["tls"]
     stage = TlsStage(tls["stage"])
@@ -286,8 +298,11 @@ def _facts_of(trial: Trial, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Dou
 
 
 def _needs_chain(plan: TlsPlan) -> bool:
-    judged = plan.judges_chain or (plan.dane is not None and bool(plan.dane.records))
-    return judged or (plan.monitored is not None and _needs_chain(plan.monitored))
+    return (
+        plan.judges_chain
+        or plan.records is not None
+        or (plan.monitored is not None and _needs_chain(plan.monitored))
+    )
 
 
 def older(spoken: str, minimum: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gatepost.core.tls import TlsOutcome, TlsStage
+from gatepost.core.tls import TlsOutcome, TlsStage, TlsWishes
 from gatepost.policy.recorded import names_of
 from gatepost.policy.route import FixedHosts, NextHop, Reject, RouteHost, UseAddress, UseDns
 from gatepost.policy.tls_out import HopNames
@@ -66,6 +66,7 @@ class Replayed:
 class _Attempt:
     """How one attempt goes. `broken`: a handshake broke."""
 
+    wishes: TlsWishes
     passed: Verdict | None = None
     refused: list[Refused] = field(default_factory=list)
     doubt: Doubt | None = None
@@ -74,8 +75,8 @@ class _Attempt:
     today: bool = False
 
 
-_Known = dict[tuple[int, int, str, int], _Attempt]
-"""The attempts that were gone through already: first connection, how many, for which domain, after how many broken ones."""
+_Known = dict[tuple[int, int, str, int, TlsWishes], _Attempt]
+"""The attempts that were gone through already: first connection, how many, for which domain, after how many broken ones, and what the message asks."""
 
 
 class Deliveries:
@@ -126,18 +127,18 @@ class Deliveries:
         connection = self._by_dcid.get(last.dcid)
         if made.delivered and connection is not None:
             made.before = connection.facts["tls"]
-        broken = 0
+        broken, wishes = 0, _wishes(last, connection)
         attempts: list[_Attempt] = []
         called: list[ConnectionRow] = []
         for row in rows:
             hops = self._hops(row)
             if hops is None:
-                attempts.append(_Attempt(doubt=Doubt.NO_RECORD))
+                attempts.append(_Attempt(wishes, doubt=Doubt.NO_RECORD))
                 continue
             if not hops:
                 continue  # no host was found at all
             called = hops
-            attempt = self._attempt(trial, hops, row.domain, broken, known)
+            attempt = self._attempt(trial, hops, row.domain, broken, wishes, known)
             attempts.append(attempt)
             if attempt.passed is not None:
                 break
@@ -145,8 +146,8 @@ class Deliveries:
         else:
             # Tried again, as the recorded policy had no reason to: in clear in the end, if the rule says so.
             after = trial.destinations.find(last.domain, trial.today).preferred_clear_after
-            if called and broken and after is not None and broken < after:
-                attempts.append(self._attempt(trial, called, last.domain, after, known))
+            if called and broken and after is not None:
+                attempts.append(self._attempt(trial, called, last.domain, after, wishes, known))
         _decide(made, attempts)
         return made
 
@@ -168,12 +169,13 @@ class Deliveries:
         hops: Sequence[ConnectionRow],
         domain: str,
         broken: int,
+        wishes: TlsWishes,
         known: _Known,
     ) -> _Attempt:
-        key = (id(hops[0]), len(hops), domain, broken)
+        key = (id(hops[0]), len(hops), domain, broken, wishes)
         if (before := known.get(key)) is not None:
             return before
-        made = known[key] = _Attempt()
+        made = known[key] = _Attempt(wishes)
         for number, row in enumerate(hops):
             again = number + 1 < len(hops) and _same_host(row, hops[number + 1])
             self._host(trial, row, domain, made, broken, tried_again=again)
@@ -207,7 +209,13 @@ class Deliveries:
         # Behind a host in doubt a pass in clear would be one too: it may have broken a handshake.
         clear_allowed = not made.broken and made.doubt is None
         verdict = try_connection(
-            trial, self.hosts, row, domain, clear_allowed=clear_allowed, broken_attempts=broken
+            trial,
+            self.hosts,
+            row,
+            domain,
+            clear_allowed=clear_allowed,
+            broken_attempts=broken,
+            wishes=made.wishes,
         )
         if verdict.doubt is not None:
             _doubt(made, verdict.doubt, row)
@@ -233,6 +241,14 @@ class Deliveries:
             self._host(trial, row, domain, made, broken)
             if made.passed is not None:
                 return
+
+
+def _wishes(last: DeliveryRow, connection: ConnectionRow | None) -> TlsWishes:
+    """What the message asked: as its delivery says, or as the connection was made for it."""
+    if last.result == DELIVERED:
+        return TlsWishes(last.wishes == "requiretls", last.wishes == "tls-optional")
+    tls = (connection.facts["tls"] if connection is not None else None) or {}
+    return TlsWishes(bool(tls.get("requiretls")), bool(tls.get("tls_optional")))
 
 
 def _doubt(made: _Attempt, doubt: Doubt, row: ConnectionRow) -> None:

@@ -16,6 +16,7 @@ from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.net.trail import Trail
 from gatepost.policy.hop import Hop
 from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
+from gatepost.policy.requiretls import strengthened
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.policy.tls_words import tls_record
 from gatepost.relay.services import Services
@@ -41,7 +42,7 @@ def outbound_session(
     capabilities = hello.capabilities if hello is not None else None
     judged = trail.outcome
     sts = None
-    if rule.looks_up_sts:
+    if (strengthened(rule) if trail.plan.requiretls else rule).looks_up_sts:
         of, policy = hop.sts or (_policy_domain(hop), None)
         known = services.sts.account(of) if of else None
         sts = plain_sts(of, policy, known.identifier if known else "", known.problem if known else "")

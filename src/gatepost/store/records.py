@@ -37,7 +37,7 @@ CREATE INDEX connection_at ON connection (at);
 CREATE TABLE delivery (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, mid INTEGER NOT NULL, domain TEXT NOT NULL,
     recipients INTEGER NOT NULL, sender_domain TEXT NOT NULL, result TEXT NOT NULL, dcid INTEGER NOT NULL,
-    status TEXT NOT NULL, reason TEXT NOT NULL);
+    status TEXT NOT NULL, reason TEXT NOT NULL, wishes TEXT NOT NULL);
 CREATE INDEX delivery_at ON delivery (at);
 CREATE TABLE session (
     number INTEGER PRIMARY KEY AUTOINCREMENT, icid INTEGER NOT NULL UNIQUE, at REAL NOT NULL, ended REAL NOT NULL,
@@ -74,7 +74,10 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """What one attempt came to for recipients of one domain of one message: `delivered`, `delayed` or `bounced`."""
+    """What one attempt came to for recipients of one domain of one message: `delivered`, `delayed` or `bounced`.
+
+    `wishes` is what the message itself asked of TLS (RFC 8689): `requiretls`, `tls-optional`, or empty.
+    """
 
     at: float
     mid: int
@@ -85,6 +88,7 @@ class DeliveryRow:
     dcid: int
     status: str = ""
     reason: str = ""
+    wishes: str = ""
 
 
 @dataclass(slots=True)
@@ -196,7 +200,7 @@ class RecordStore:
                 ),
             )
             self._db.executemany(
-                "INSERT INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         r.at,
@@ -208,6 +212,7 @@ class RecordStore:
                         r.dcid,
                         r.status,
                         r.reason,
+                        r.wishes,
                     )
                     for r in batch.deliveries
                 ),
@@ -288,7 +293,7 @@ class RecordStore:
 
     def deliveries(self, since: float) -> Iterator[DeliveryRow]:
         rows = self._db.execute(
-            "SELECT at, mid, domain, recipients, sender_domain, result, dcid, status, reason FROM delivery"
+            "SELECT at, mid, domain, recipients, sender_domain, result, dcid, status, reason, wishes FROM delivery"
             " WHERE at >= ? ORDER BY number",
             (since,),
         )

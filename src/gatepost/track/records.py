@@ -101,10 +101,22 @@ class Joiner:
         self._certificates[e.fingerprint] = CertificateRow(e.fingerprint, der)
 
     def _delivered(self, e: ev.Delivered) -> None:
-        if e.domain:
-            self._deliveries.append(
-                DeliveryRow(e.at, e.mid, e.domain, len(e.rids), e.sender_domain, "delivered", e.dcid)
+        if not e.domain:
+            return  # an older release wrote it
+        tls = e.tls or {}
+        wishes = "requiretls" if tls.get("requiretls") else "tls-optional" if tls.get("tls_optional") else ""
+        self._deliveries.append(
+            DeliveryRow(
+                e.at,
+                e.mid,
+                e.domain,
+                len(e.rids),
+                e.sender_domain,
+                "delivered",
+                e.dcid,
+                wishes=wishes,
             )
+        )
 
     def _failed(self, e: ev.RecipientDelayed | ev.RecipientBounced | ev.DoubleBounce) -> None:
         """One event for each recipient; those of one attempt stand together and are one record."""
