@@ -41,6 +41,7 @@ from gatepost.net.reactor import Reactor
 from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
 from gatepost.relay.accept import Session, serve
+from gatepost.relay.call_ahead import CallAheads
 from gatepost.relay.courier import Couriers
 from gatepost.relay.queue import QueueRequests
 from gatepost.relay.report_mail import ReportMail
@@ -163,6 +164,7 @@ class Gateway:
         )
         self.incoming = IncomingReports(self._root / "received-tls-reports")
         self.couriers = Couriers(self.services, ReportMail(self.services, self.incoming))
+        self.call_aheads = self.services.call_aheads = CallAheads()
         self.queue = QueueRequests(self.services, self.couriers)
         for message in await spool.recovered():
             self.couriers.scheduler.add(message)
@@ -299,6 +301,7 @@ class Gateway:
         for client in self._clients:
             client.stream.abort()
         await self.stop(0.0)
+        await self.call_aheads.close()
         await self.services.spool.close()
         await asyncio.sleep(0)
         self._journal.close()

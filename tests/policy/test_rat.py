@@ -104,3 +104,19 @@ def test_postmaster_is_always_reached() -> None:
 
 def test_an_empty_table_takes_nothing() -> None:
     assert rat().decide(mailbox("a", "example.net")).refusal == RELAYING_DENIED
+
+
+def test_rows_that_ask_ahead() -> None:
+    rows = [
+        {"recipient": "example.net", "action": "accept", "call_ahead": True},
+        {"recipient": "b.example", "action": "accept", "call_ahead": True, "call_ahead_host": "[192.0.2.9]"},
+        {"recipient": "c.example", "action": "reject", "call_ahead": True},
+        {"recipient": "d.example", "action": "accept"},
+    ]
+    rules = [RecipientRule.model_validate(row) for row in rows]
+    table = Rat(rules)
+    assert table.calls_ahead
+    assert not Rat(rules[2:]).calls_ahead
+    domains = ("example.net", "b.example", "c.example", "d.example", "e.example")
+    found = [table.decide(mailbox("mary", domain)).ahead for domain in domains]
+    assert found == ["", "[192.0.2.9]", None, None, None]

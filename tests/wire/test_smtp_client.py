@@ -537,3 +537,28 @@ def test_rubbish_never_raises(pieces: list[bytes]) -> None:
     talk.engine.begin(transaction("bob@example.com"))
     for piece in pieces:
         talk.says(piece)
+
+
+@pytest.mark.parametrize("offer", [PIPELINING, PLAIN])
+def test_a_probe_ends_before_data(offer: bytes) -> None:
+    talk = Talk()
+    talk.says(b"220 mx.example\r\n")
+    talk.engine.hello()
+    talk.says(offer)
+    talk.heard()
+    for answer, code in ((b"250 Ok\r\n", 250), (b"550 5.1.1 No such user\r\n", 550)):
+        talk.engine.begin(Transaction(address(""), (Recipient(address("bob@example.net")),), probe=True))
+        if offer is PIPELINING:
+            assert talk.heard() == b"MAIL FROM:<>\r\nRCPT TO:<bob@example.net>\r\n"
+            [event] = talk.says(b"250 Ok\r\n" + answer)
+        else:
+            assert talk.heard() == b"MAIL FROM:<>\r\n"
+            assert talk.says(b"250 Ok\r\n") == []
+            assert talk.heard() == b"RCPT TO:<bob@example.net>\r\n"
+            [event] = talk.says(answer)
+        assert isinstance(event, EnvelopeAnswered)
+        assert (event.recipients[0].code, event.data, event.go_ahead) == (code, None, False)
+        assert talk.engine.transaction_open
+        talk.engine.reset()
+        assert talk.heard() == b"RSET\r\n"
+        assert talk.says(b"250 Ok\r\n") == [ResetDone()]

@@ -34,6 +34,7 @@ from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
 from gatepost.pki.revocation import NO_CRLS, Crls
 from gatepost.relay.accept import CHANGED, Session, serve
+from gatepost.relay.call_ahead import CallAheads
 from gatepost.relay.courier import Couriers
 from gatepost.relay.own_mail import OwnMail
 from gatepost.relay.proof import ProofRequests, serve_proof
@@ -127,6 +128,7 @@ class Worker:
         await self._fill_pools()
         incoming = IncomingReports(self._home.received_tls_reports)
         self._couriers = Couriers(self._services, ReportMail(self._services, incoming))
+        self._call_aheads = self._services.call_aheads = CallAheads()
         self._requests = QueueRequests(self._services, self._couriers)
         self._own_mail = OwnMail(self._services, self._couriers.scheduler)
         for message in await spool.recovered():
@@ -309,6 +311,7 @@ class Worker:
         self._journal.mark(self._services.spool.export_point())
         self._journal.close()
         await self._services.scores.close()
+        await self._call_aheads.close()
         await self._services.resolver.close()
         self._services.checks.close()
         self._reactor.close()

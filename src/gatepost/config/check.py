@@ -20,7 +20,7 @@ from gatepost.config.check_clients import client_findings
 from gatepost.config.check_delivery import delivery_findings
 from gatepost.config.check_dns import dns_findings, tlsa_findings
 from gatepost.config.check_public import public_findings
-from gatepost.config.check_recipients import bounce_findings
+from gatepost.config.check_recipients import bounce_findings, call_ahead_findings
 from gatepost.config.check_reputation import reputation_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
@@ -59,6 +59,7 @@ def findings(document: Document, certificates: Collection[str], today: date) -> 
         delivery_findings(document, certificates, today),
         reputation_findings(document),
         bounce_findings(document),
+        call_ahead_findings(document),
         dns_findings(document),
         tlsa_findings(document),
         report_findings(document),

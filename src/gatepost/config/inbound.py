@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from gatepost.config.bounce_verification import UntaggedBounces
 from gatepost.config.clients import ClientIdentity
+from gatepost.config.hosts import RouteHostText
 from gatepost.config.recipients import MailboxEntryText
 from gatepost.config.section import Section
 from gatepost.config.senders import SenderText
@@ -112,6 +113,12 @@ class RecipientRule(Section):
     )
     action: RecipientAction = Field(description="accept or reject.", examples=["reject"])
     response: ReplyText | None = Field(default=None, description="Text of the answer to a refused recipient.")
+    call_ahead: Flag = Field(
+        default=False, description="Ask the host that would get the mail before the recipient is accepted."
+    )
+    call_ahead_host: RouteHostText | None = Field(
+        default=None, description="The host that is asked, as in a route; absent: where the mail goes."
+    )
 
 
 TLS_KEYS = (

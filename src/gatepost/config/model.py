@@ -16,6 +16,7 @@ from gatepost.config.acme import Acme
 from gatepost.config.alerts import Alerts
 from gatepost.config.authorities import CertificateAuthorities
 from gatepost.config.bounce_verification import BounceVerification
+from gatepost.config.call_ahead import CallAhead
 from gatepost.config.hosts import DnsServerText
 from gatepost.config.inbound import (
     AddressList,
@@ -160,6 +161,10 @@ class Document(Section):
         description="Retry schedules; the profile Default exists with its default values unless it is given.",
     )
     bounces: Bounces = Field(default=Bounces(), description="Reports to senders.")
+    call_ahead: CallAhead = Field(
+        default=CallAhead(),
+        description="How the routed host is asked about a recipient before it is accepted.",
+    )
     bounce_verification: BounceVerification = Field(
         default=BounceVerification(),
         description="Tags by which reports of our own mail are told from those of forged mail.",

@@ -28,10 +28,14 @@ RELAYING_DENIED = Refusal(550, "5.7.1", "Relaying denied", cause=REJECTED_BY_RAT
 
 @dataclass(frozen=True, slots=True)
 class RatDecision:
-    """What the table says: `refusal` is None for an accepted recipient; `row` is the deciding row, if any."""
+    """What the table says: `refusal` is None for an accepted recipient; `row` is the deciding row, if any.
+
+    `ahead` is the host that is asked about an accepted recipient, empty for where its mail goes; None: nobody is asked.
+    """
 
     refusal: Refusal | None
     row: int | None = None
+    ahead: str | None = None
 
 
 ACCEPTED_POSTMASTER = RatDecision(None)
@@ -40,11 +44,14 @@ ACCEPTED_POSTMASTER = RatDecision(None)
 class Rat:
     """A compiled table. Immutable once built."""
 
-    __slots__ = ("_decisions", "_table")
+    __slots__ = ("_decisions", "_table", "calls_ahead")
 
     def __init__(self, rules: Sequence[RecipientRule]) -> None:
         self._table = MailboxTable.of_texts([rule.recipient for rule in rules])
-        self._decisions = tuple(RatDecision(_refusal(rule), row) for row, rule in enumerate(rules))
+        self._decisions = tuple(
+            RatDecision(_refusal(rule), row, _ahead(rule)) for row, rule in enumerate(rules)
+        )
+        self.calls_ahead = any(decision.ahead is not None for decision in self._decisions)
 
     def decide(self, recipient: Address) -> RatDecision:
         """May mail for this recipient come in?"""
@@ -66,6 +73,11 @@ class Rat:
 def holds_route(recipient: Address) -> bool:
     """The local part asks the next server to send the mail elsewhere."""
     return not ROUTING.isdisjoint(recipient.local)
+
+
+def _ahead(rule: RecipientRule) -> str | None:
+    asked = rule.call_ahead and rule.action is RecipientAction.ACCEPT
+    return (rule.call_ahead_host or "") if asked else None
 
 
 def _refusal(rule: RecipientRule) -> Refusal | None:

@@ -162,13 +162,12 @@ class Reception:
             )
         session.engine.answer(refusal.reply())
 
-    def _rcpt(self, event: Rcpt) -> None:
+    def _rcpt(self, event: Rcpt) -> Awaitable[None] | None:
+        """RCPT. Returns something to await where another host is asked about the recipient."""
         session = self._session
-        engine, admission = session.engine, session.admission
-        assert engine is not None
+        admission = session.admission
         assert admission is not None
         assert admission.policy is not None
-        emit, now = session.services.journal.emit, session.services.clock.now()
         recipient, refusal = event.recipient, None
         if session.runtime.tags is not None:
             recipient, refusal = self._without_tag(session.runtime.tags, recipient)
@@ -177,15 +176,33 @@ class Reception:
             refusal = check_recipient(session.rules, admission, address, len(self._recipients))
         if refusal is None and not self._within_hour(admission.network, admission.policy):
             refusal = TOO_MANY_THIS_HOUR
+        if refusal is None and session.rules.rat.calls_ahead and admission.action is not Action.RELAY:
+            host = session.rules.rat.decide(address).ahead
+            if host is not None:
+                return self._call_ahead(recipient, host, admission.network)
+        self._answer_recipient(recipient, refusal)
+        return None
+
+    async def _call_ahead(self, recipient: Recipient, host: str, network: str) -> None:
+        """The host that would get the mail decides."""
+        services = self._session.services
+        assert services.call_aheads is not None
+        refusal = await services.call_aheads.refusal(services, recipient.address, host, network)
+        self._answer_recipient(recipient, refusal)
+
+    def _answer_recipient(self, recipient: Recipient, refusal: Refusal | None) -> None:
+        session = self._session
+        assert session.engine is not None
+        emit, now = session.services.journal.emit, session.services.clock.now()
+        text = recipient.address.text
         if refusal is not None:
             session.services.counters.recipients_refused += 1
-            reason = refusal.cause or refusal.text
-            emit(RecipientRejected(now, self._mid, session.icid, address.text, reason))
-            engine.answer(refusal.reply())
+            emit(RecipientRejected(now, self._mid, session.icid, text, refusal.cause or refusal.text))
+            session.engine.answer(refusal.reply())
             return
-        emit(RecipientAccepted(now, self._mid, session.icid, len(self._recipients), address.text))
+        emit(RecipientAccepted(now, self._mid, session.icid, len(self._recipients), text))
         self._recipients.append(self._routable(recipient))
-        engine.answer(RCPT_OK)
+        session.engine.answer(RCPT_OK)
 
     def _without_tag(self, tags: TagRules, recipient: Recipient) -> tuple[Recipient, Refusal | None]:
         """The recipient without a bounce tag, and why it is refused where a report needs one."""

@@ -13,14 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from gatepost.config.model import Document
 from gatepost.config.outbound import BounceProfile
-from gatepost.core.address import IPAddress
+from gatepost.core.address import Address, IPAddress
 from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.ids import IdPool
 from gatepost.core.ports import Clock, Journal
+from gatepost.core.reply import Refusal
 from gatepost.core.tls import ClientHello, PeerCertificate
 from gatepost.net.reactor import Reactor
 from gatepost.net.resolver import Resolver
@@ -149,6 +150,14 @@ class Ids:
     mid: IdPool
 
 
+class AsksAhead(Protocol):
+    """Asks the host that would get the mail about a recipient (`relay.call_ahead`, which needs what is here)."""
+
+    async def refusal(
+        self, services: Services, recipient: Address, host: str, network: str
+    ) -> Refusal | None: ...
+
+
 @dataclass(slots=True)
 class Services:
     """The worker's services. `runtime` is replaced by a commit; nobody keeps it across a message."""
@@ -171,6 +180,7 @@ class Services:
     admissions: Remembered[tuple[ListenerRules, Admission]] = field(
         default_factory=lambda: Remembered(10_000)
     )
+    call_aheads: AsksAhead | None = None
     scores: SenderScores = field(default_factory=SenderScores)
     monitored: Remembered[bool] = field(default_factory=lambda: Remembered(10_000))
     checks: Checks = field(default_factory=Checks)

@@ -17,8 +17,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from gatepost.core.events import Event
-from gatepost.core.ids import IdKind, IdPool
 from gatepost.core.tls import TlsPlan
 from gatepost.net.overheard import LookUp, Overheard, PolicySeen
 from gatepost.net.resolver import Resolver
@@ -27,9 +25,10 @@ from gatepost.policy.hop import Hop, LeftOut
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.outcome import Failure, telling
+from gatepost.relay.quiet import quiet
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination
-from gatepost.relay.services import Counters, Ids, Remembered, Runtime, Services
+from gatepost.relay.services import Remembered, Runtime, Services
 from gatepost.relay.sts import StsAccount, StsPolicies
 from gatepost.wire.mta_sts import StsPolicy
 
@@ -59,22 +58,6 @@ class Calls:
     calls: tuple[Call, ...] = ()
     failure: str = ""
     status: str = ""
-
-
-class _Deaf:
-    """The journal of a walk (`core.ports.Journal`)."""
-
-    def emit(self, event: Event, /) -> None:
-        """Nothing that happens on a walk is an event of the gateway's."""
-
-    def hold(self, events: Sequence[Event], blob: bytes = b"", /) -> int:
-        return 0
-
-    def release(self, token: int, /) -> None:
-        pass
-
-    def discard(self, token: int, /) -> None:
-        pass
 
 
 class _Listened:
@@ -125,10 +108,7 @@ class Walk:
         self._domain = domain
         self._rule = rule
         self._services = replace(
-            services,
-            journal=_Deaf(),
-            ids=_made_up_ids(),
-            counters=Counters(),
+            quiet(services),
             resolver=cast(Resolver, self._overheard),
             sts=cast(StsPolicies, self._policies),
             unwelcome_certificates=_Lent(services.unwelcome_certificates),
@@ -205,14 +185,3 @@ class Walk:
 
     def _opener(self, hop: Hop) -> Opener:
         return Opener(self._services, self._runtime, Destination(self._domain), self._rule, hop)
-
-
-def _made_up_ids() -> Ids:
-    """Numbers of no connection: nothing that is logged or kept bears them."""
-
-    def pool(kind: IdKind) -> IdPool:
-        made = IdPool(kind, lambda _: made.grant(1))
-        made.top_up()
-        return made
-
-    return Ids(pool(IdKind.ICID), pool(IdKind.DCID), pool(IdKind.MID))

@@ -40,7 +40,8 @@ class Transaction:
     """One MAIL, its RCPTs and DATA. `size` in octets is announced where the peer offers SIZE.
 
     The caller has checked before that the peer may have the message at all: its size limit, and
-    SMTPUTF8 where addresses or headers need it. `use_dsn` False keeps RFC 3461 parameters back.
+    SMTPUTF8 where addresses or headers need it. `use_dsn` False keeps RFC 3461 parameters back. A `probe` ends before DATA:
+    it only asks whether the recipients would be taken.
     """
 
     sender: Address
@@ -52,6 +53,7 @@ class Transaction:
     envelope_id: str = ""
     use_dsn: bool = True
     requiretls: bool = False
+    probe: bool = False
 
     @classmethod
     def of(cls, envelope: Envelope, recipients: tuple[Recipient, ...], size: int) -> Transaction:

@@ -15,7 +15,7 @@ never looked at; what was said in clear is forgotten when TLS starts, so that on
 
 Pipelining (RFC 2920): MAIL, RCPTs and DATA go in one group. Groups are bounded in commands and octets
 so that neither side's TCP buffers can fill while both write (§3.1); DATA goes with the last. A DATA
-that is answered 354 although nobody was accepted is ended with a lone dot.
+that is answered 354 although nobody was accepted is ended with a lone dot. A probe has no DATA.
 An order at the wrong time is our bug and raises `OutOfTurn`.
 """
 
@@ -326,7 +326,7 @@ class ClientEngine:
         assert offer is not None
         asked = self._sent - 1
         if asked == len(transaction.recipients):
-            if all(reply.code >= 300 for reply in self._replies[1:]):
+            if transaction.probe or all(reply.code >= 300 for reply in self._replies[1:]):
                 return self._envelope_done(transaction)
             text, count = "DATA\r\n", 1
         elif offer.pipelining:
@@ -351,7 +351,7 @@ class ClientEngine:
             if octets > GROUP_OCTETS and lines:
                 break
             lines.append(line)
-        if first + len(lines) == len(recipients):
+        if first + len(lines) == len(recipients) and not transaction.probe:
             lines.append("DATA\r\n")
         return "".join(lines), len(lines)
 
