@@ -95,6 +95,8 @@ def test_answers_are_kept(tmp_path: Path) -> None:
             client = await session(it)
             assert (await client.say("RCPT TO:<mary@example.net>")).startswith("250 ")
             assert asked(peer, "mary") == 2
+            state = it.call_aheads.cache_state()
+            assert (state.hits, state.misses, state.size) == (3, 6, 1)
 
     run(main)
 

@@ -11,7 +11,8 @@ from gatepost.relay.services import Services
 
 
 def cache_states(services: Services) -> dict[str, dict[str, int]]:
-    """By name: `dns` (MX, addresses, TXT), `tlsa`, `client_names`, `mta_sts`, `chains`, `certificates`, `admissions`, `scores`."""
+    """By name: `dns` (MX, addresses, TXT), `tlsa`, `client_names`, `mta_sts`, `chains`, `certificates`, `admissions`, `scores`,
+    `call_ahead`."""
     states = {
         **services.resolver.cache_states(),
         "mta_sts": services.sts.cache_state(),
@@ -20,4 +21,6 @@ def cache_states(services: Services) -> dict[str, dict[str, int]]:
         "admissions": services.admissions.cache_state(),
         "scores": services.scores.cache_state(),
     }
+    if services.call_aheads is not None:
+        states["call_ahead"] = services.call_aheads.cache_state()
     return {name: asdict(state) for name, state in states.items()}

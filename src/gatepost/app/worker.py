@@ -134,8 +134,7 @@ class Worker:
         for message in await spool.recovered():
             self._couriers.scheduler.add(message)
         self._mark()
-        self._services.scores.check(self._services.resolver, runtime.scores)
-        self._listen(assignment.listeners)
+        self._accept(assignment.listeners)
 
     def _open_journal(self, runtime: Runtime) -> WorkerJournal:
         """The sinks of the log: the mail log as its subscription says, and every event as a JSON line."""
@@ -232,6 +231,12 @@ class Worker:
 
     # --- listening ---------------------------------------------------------------------------
 
+    def _accept(self, sockets: Sequence[ListenerSocket]) -> None:
+        """Accept under the configuration in force; its DNS lists are tried before somebody comes."""
+        services = self._services
+        services.scores.check(services.resolver, services.runtime.scores)
+        self._listen(sockets)
+
     def _listen(self, sockets: Sequence[ListenerSocket]) -> None:
         """Accept on these sockets and on no others."""
         wanted = {(item.name, item.address, item.port): item for item in sockets}
@@ -276,8 +281,7 @@ class Worker:
         if runtime.document.log_subscriptions != before.document.log_subscriptions:
             self._follow_subscription(runtime)
         self._services.runtime = runtime
-        self._services.scores.check(self._services.resolver, runtime.scores)
-        self._listen(listeners)
+        self._accept(listeners)
         self._loop.call_later(self._oldest_configuration, self._retire, before)
 
     def _retire(self, runtime: Runtime) -> None:

@@ -22,6 +22,7 @@ from gatepost.config.call_ahead import CallAhead
 from gatepost.config.hosts import parse_route_host
 from gatepost.config.values import limit_value
 from gatepost.core.address import NULL_ADDRESS, Address
+from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.envelope import Recipient
 from gatepost.core.reply import Refusal
 from gatepost.policy.call_ahead import TOO_MANY_INVALID, Ahead, cannot_be_sent, could_not_tell, read_answer
@@ -77,6 +78,11 @@ class CallAheads:
         self._lines: OrderedDict[tuple[str, str], _Line] = OrderedDict()
         self._runtime: Runtime | None = None
         self._tasks: Tasks | None = None
+        self._counts = CacheCounts()
+
+    def cache_state(self) -> CacheState:
+        """How often an answer was known, and how many are."""
+        return self._counts.state(len(self._answers), self._limit)
 
     async def refusal(
         self, services: Services, recipient: Address, host: str, network: str
@@ -86,8 +92,12 @@ class CallAheads:
         settings = services.runtime.document.call_ahead
         question = (host, recipient.local, recipient.domain)
         known = self._known(question)
-        if known is not None and known.refusal is None:
-            return None
+        if known is None:
+            self._counts.misses += 1
+        else:
+            self._counts.hits += 1
+            if known.refusal is None:
+                return None
         limit, key = limit_value(settings.max_invalid_per_hour), f"call-ahead/{network}"
         if limit is not None and services.limits.recent(key) >= limit:
             return TOO_MANY_INVALID

@@ -157,6 +157,8 @@ class AsksAhead(Protocol):
         self, services: Services, recipient: Address, host: str, network: str
     ) -> Refusal | None: ...
 
+    def cache_state(self) -> CacheState: ...
+
 
 @dataclass(slots=True)
 class Services:
