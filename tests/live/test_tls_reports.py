@@ -34,7 +34,7 @@ from tests.live.peers.submit import submit
 
 GATEWAY, NAME_SERVER, WEB = "203.0.113.1", "203.0.113.53", "203.0.113.80"
 # Each domain that shall have a session of its own has a host of its own: one connection carries mail of several domains.
-GOOD, STRANGER, PLAIN, SILENT, BROKEN, COLLECTING = (f"203.0.113.{number}" for number in range(10, 16))
+GOOD, STRANGER, PLAIN, SILENT, BROKEN, COLLECTING, STRIPPED = (f"203.0.113.{n}" for n in range(10, 17))
 PRIVATE_PORT = 2587
 AUTHORITY = TestAuthority("Example CA")
 COLLECTOR = "mailto:tls@collector.example"
@@ -52,7 +52,6 @@ class Domain:
     type: str = "no-policy-found"
     failure: str = ""
     reason: str = ""
-    settles: bool = True
 
 
 def _policy(mode: str, host: str) -> str:
@@ -79,6 +78,14 @@ DOMAINS = {
         "sts",
         "sts-policy-fetch-error",
         "the web server answered 404",
+    ),
+    "stripped": Domain(
+        "mx.stripped.example",
+        STRIPPED,
+        _policy("enforce", "mx.stripped.example"),
+        "mailto:tls@stripped.example",
+        "sts",
+        "starttls-not-supported",
     ),
     "silent": Domain("mx.silent.example", SILENT),
     "broken": Domain("mx.broken.example", BROKEN, rua="ftp://example.org/"),
@@ -165,6 +172,7 @@ class World:
             self.good = scene.receiver(Script(certificate=trusted), address=GOOD, port=25)
             self.stranger = scene.receiver(Script(certificate=strange), address=STRANGER, port=25)
             self.plain = scene.receiver(Script(starttls=StartTls.NOT_OFFERED), address=PLAIN, port=25)
+            self.stripped = scene.receiver(Script(starttls=StartTls.NOT_OFFERED), address=STRIPPED, port=25)
         with network.gateway():
             self.gateway = scene.gateway()
             self.gateway.trust(AUTHORITY.root_pem)
@@ -252,7 +260,7 @@ def _zone() -> dict[str, dict[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def world(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> World:
-    addresses = (NAME_SERVER, WEB, GOOD, STRANGER, PLAIN, SILENT, BROKEN, COLLECTING)
+    addresses = (NAME_SERVER, WEB, GOOD, STRANGER, PLAIN, SILENT, BROKEN, COLLECTING, STRIPPED)
     network = Network([f"{GATEWAY}/24"], [f"{address}/24" for address in addresses])
     scene.ending.callback(network.close)
     return World(scene, network, tmp_path_factory.mktemp("web"))
@@ -297,6 +305,7 @@ def test_what_is_asked_for_goes_out_and_nothing_else(world: World) -> None:
         "tested": [(POST, "sent"), (COLLECTOR, "sent")],
         "plain": [(POST, "sent")],
         "lost": [(POST, "sent")],
+        "stripped": [("mailto:tls@stripped.example", "sent")],
         "silent": [],
         "broken": [],
     }
@@ -312,6 +321,16 @@ def _report_in(mail: Mail) -> dict[str, Any]:
     assert attached.get_content_type() == "application/tlsrpt+gzip"
     report: dict[str, Any] = json.loads(gzip.decompress(attached.get_content()))  # type: ignore[attr-defined]
     return report
+
+
+def test_the_report_of_a_policy_that_fails_goes_in_spite_of_it(world: World) -> None:
+    world.stripped.wait_until(lambda seen: bool(seen.mails), "the report about stripped")
+    (mail,) = world.stripped.mails
+    assert mail.recipients == ("tls@stripped.example",)
+    assert mail.tls is None
+    assert mail.message["TLS-Required"] == "No"
+    (row,) = _report_in(mail)["policies"]
+    assert row["summary"]["total-failure-session-count"] == world.expected("stripped")
 
 
 @pytest.mark.parametrize("name", ["good", "tested"])

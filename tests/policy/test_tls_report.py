@@ -152,31 +152,42 @@ ENDINGS: dict[str, tuple[OutboundSession, ReportedPolicy, FailureDetails | None]
     ),
     "records that could not be looked up": (
         session(
-            {"verdict": "refused", "stage": "not-tried", "forbidden": "no answer"},
+            {
+                "verdict": "refused",
+                "stage": "not-tried",
+                "forbidden": "its TLSA records could not be looked up: no answer",
+            },
             tlsa={**_NOT_ASKED, "state": "failed"},
         ),
         ReportedPolicy(PolicyType.TLSA, "mx.example.org"),
-        failed(ResultType.DNSSEC_INVALID, "no answer"),
+        failed(ResultType.DNSSEC_INVALID, "its TLSA records could not be looked up: no answer"),
     ),
     "DANE required and absent": (
         session(
-            {"verdict": "refused", "stage": "not-tried", "forbidden": "DANE is mandatory, and none is there"},
+            {
+                "verdict": "refused",
+                "stage": "not-tried",
+                "forbidden": "DANE is mandatory for this destination, and none is there",
+            },
             tlsa={**_NOT_ASKED, "state": "absent"},
         ),
         NONE,
-        failed(ResultType.DANE_REQUIRED, "DANE is mandatory, and none is there"),
+        failed(ResultType.DANE_REQUIRED, "DANE is mandatory for this destination, and none is there"),
     ),
     "DANE required and unusable": (
         session(
             {
                 "verdict": "refused",
                 "stage": "not-tried",
-                "forbidden": "DANE is mandatory, and none is usable",
+                "forbidden": "DANE is mandatory for this destination, and none of the TLSA records of mx.example.org is usable",
             },
             tlsa=_FOUND,
         ),
         TLSA,
-        failed(ResultType.TLSA_INVALID, "DANE is mandatory, and none is usable"),
+        failed(
+            ResultType.TLSA_INVALID,
+            "DANE is mandatory for this destination, and none of the TLSA records of mx.example.org is usable",
+        ),
     ),
     "MTA-STS": (session({"sts": "enforce", "verdict": "verified"}, sts=_STS), STS, None),
     "MTA-STS in testing, fine": (session({"sts": "testing"}, sts=_STS), STS, None),
@@ -245,6 +256,58 @@ ENDINGS: dict[str, tuple[OutboundSession, ReportedPolicy, FailureDetails | None]
         failed(
             ResultType.VALIDATION_FAILURE, "the MTA-STS policy of example.org does not name mx.example.org"
         ),
+    ),
+    "a policy that was waived by the message": (
+        session(
+            {
+                "sts": "enforce",
+                "tls_optional": True,
+                "note": f"passes because of TLS-Required: No, else refused: verify error: MTA-STS: {MISMATCH}",
+            },
+            sts=_STS,
+        ),
+        STS,
+        failed(ResultType.CERTIFICATE_HOST_MISMATCH, MISMATCH),
+    ),
+    "records that were waived by the message": (
+        session(
+            {
+                **_DANE,
+                "note": "passes because of TLS-Required: No, else refused: verify error: certificate is not of it",
+            },
+            tlsa=_FOUND,
+        ),
+        TLSA,
+        failed(ResultType.VALIDATION_FAILURE, "certificate is not of it"),
+    ),
+    "records that could not be looked up, beside a policy, waived": (
+        session(
+            {"sts": "enforce", "forbidden": "its TLSA records could not be looked up: SERVFAIL"},
+            tlsa={**_NOT_ASKED, "state": "failed"},
+            sts=_STS,
+        ),
+        ReportedPolicy(PolicyType.TLSA, "mx.example.org"),
+        failed(ResultType.DNSSEC_INVALID, "its TLSA records could not be looked up: SERVFAIL"),
+    ),
+    "MX records that are not signed, where DANE is required": (
+        session(
+            {
+                "verdict": "refused",
+                "stage": "not-tried",
+                "forbidden": "DANE is mandatory for this destination, and the MX records of x are not signed",
+            },
+            tlsa=_FOUND,
+        ),
+        NONE,
+        failed(
+            ResultType.DANE_REQUIRED,
+            "DANE is mandatory for this destination, and the MX records of x are not signed",
+        ),
+    ),
+    "records that were only looked up for REQUIRETLS": (
+        session({"requiretls": True}, tlsa=_FOUND),
+        NONE,
+        None,
     ),
     "a policy of mode none": (
         session(sts={**_STS, "mode": "", "policy": [], "problem": ""}),
@@ -323,12 +386,25 @@ def test_every_fault_of_a_policy_counts_as_an_invalid_one(body: bytes) -> None:
         session(domain="[192.0.2.1]"),
         session(hop={"domain": "example.org", "literal": True}),
         session(
-            {"stage": "not-tried", "verdict": "refused", "forbidden": "DANE is mandatory, and no resolver"},
+            {
+                "stage": "not-tried",
+                "verdict": "refused",
+                "forbidden": "DANE is mandatory for this destination, and no resolver",
+            },
             tlsa={**_NOT_ASKED, "state": "unavailable"},
         ),
     ],
 )
 def test_what_tells_nothing_of_their_tls_does_not_count(event: OutboundSession) -> None:
+    assert counted(event) is None
+
+
+def test_what_only_the_message_asked_for_does_not_count() -> None:
+    why = "REQUIRETLS: the way to the host is not proven"
+    event = session(
+        {"verdict": "refused", "stage": "not-tried", "forbidden": why},
+        tlsa={**_NOT_ASKED, "state": "absent"},
+    )
     assert counted(event) is None
 
 

@@ -16,6 +16,8 @@ from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, Usage, strongest
 from gatepost.policy.destinations import DestinationRule
 
 MANDATORY = "DANE is mandatory for this destination, and"
+NOT_LOOKED_UP = "its TLSA records could not be looked up:"
+UNUSABLE = "none of the TLSA records of"
 
 
 def plan_dane(
@@ -33,7 +35,7 @@ def plan_dane(
         return None, f"{MANDATORY} the next hop is an address" if mandatory else ""
     match answer.state:
         case TlsaState.FAILED:
-            return None, f"its TLSA records could not be looked up: {answer.detail}"
+            return None, f"{NOT_LOOKED_UP} {answer.detail}"
         case TlsaState.UNAVAILABLE | TlsaState.ABSENT:
             return None, f"{MANDATORY} {answer.detail}" if mandatory else ""
         case TlsaState.FOUND if mandatory and not domain_proven:
@@ -44,7 +46,7 @@ def plan_dane(
     records = tuple(strongest(answer.records))
     if not records and mandatory:
         why = "; ".join(dict.fromkeys(record.unusable for record in answer.records))
-        return None, f"{MANDATORY} none of the TLSA records of {answer.base} is usable: {why}"
+        return None, f"{MANDATORY} {UNUSABLE} {answer.base} is usable: {why}"
     return DanePlan(answer.base, records, _names(answer.base, names), domain_proven), ""
 
 

@@ -2,7 +2,8 @@
 
 Each attempt counts once, under the one policy that it was judged by: usable TLSA records, else the MTA-STS policy, else TLSA records of which
 none is usable, else none. What does not count: a host that could not be reached or broke off before TLS could be judged, a destination without
-a domain of its own (an address), TLS left out by a rule of ours, and the deliveries of our own reports (case C38).
+a domain of its own (an address), TLS left out by a rule of ours, a certificate refused by a rule of ours for a message that waives what was
+published (`TLS-Required: No`), and the deliveries of our own reports (case C38).
 
 The sum is of what the *recipient* published. Where nothing was published a session with TLS is a success, whatever a rule of ours may ask
 of its certificate, and one without is a failure. A policy in testing counts what it would have refused, as RFC 8461 §5 wants it.
@@ -24,6 +25,8 @@ from gatepost.core.record_events import OutboundSession
 from gatepost.core.tls import TlsStage, TlsVerdict
 from gatepost.core.tlsa import TlsaState
 from gatepost.pki.findings import OPENSSL_ERRORS
+from gatepost.policy.dane import MANDATORY, NOT_LOOKED_UP, UNUSABLE
+from gatepost.policy.requiretls import WAIVED
 from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
 
 DAY = 86_400
@@ -52,6 +55,12 @@ def counted(session: OutboundSession) -> CountedSession | None:
         return None
     if tls["stage"] == TlsStage.NOT_TRIED and not tls["forbidden"]:
         return None  # level none, or STARTTLS left out: our rule, not their TLS
+    if (
+        tls.get("tls_optional")
+        and tls["verdict"] == TlsVerdict.REFUSED
+        and tls["stage"] == TlsStage.ESTABLISHED
+    ):
+        return None  # our rule refused a message that waives theirs, and the record does not say what theirs came to
     found = _judged(session, tls, domain)
     if found is None:
         return None
@@ -73,21 +82,26 @@ Failed = tuple[ResultType, str]
 def _judged(
     session: OutboundSession, tls: Mapping[str, Any], domain: str
 ) -> tuple[ReportedPolicy, Failed | None] | None:
-    tlsa, sts = session.tlsa, session.sts or {}
+    sts = session.sts or {}
+    if found := _forbidden_by_dane(session, tls, domain):
+        return found
+    if (
+        tls["forbidden"]
+        and tls["stage"] == TlsStage.NOT_TRIED
+        and not _NOT_LISTED.fullmatch(tls["forbidden"])
+    ):
+        return None  # by a rule of ours, or by what the message asks
     if tls["dane"]:
-        return _tlsa_policy(session, tls["dane_base"]), _by_dane(session, tls)
+        return _tlsa_policy(session, tls["dane_base"]), _by_dane(tls)
     if tls["sts"]:
-        policy = _sts_policy(sts, domain)
-        return policy, _by_sts(session, tls)
-    if tls["forbidden"]:
-        return _forbidden(session, tls, domain)
-    if tls["dane"] is not None or tlsa.get("state") == TlsaState.FOUND:
+        return _sts_policy(sts, domain), _by_sts(tls)
+    if tls["dane"] is not None:
         unusable = (ResultType.TLSA_INVALID, "none of the TLSA records is usable")
-        return _tlsa_policy(session, tlsa.get("base", "")), _without_tls(session, tls) or unusable
+        return _tlsa_policy(session, tls["dane_base"]), _without_tls(tls) or unusable
     if sts.get("problem") and not sts.get("policy"):
         problem = str(sts["problem"])
-        return _sts_policy(sts, domain), _without_tls(session, tls) or (_fetch_failure(problem), problem)
-    return ReportedPolicy(PolicyType.NONE, domain), _without_tls(session, tls)
+        return _sts_policy(sts, domain), _without_tls(tls) or (_fetch_failure(problem), problem)
+    return ReportedPolicy(PolicyType.NONE, domain), _without_tls(tls)
 
 
 def _tlsa_policy(session: OutboundSession, base: str) -> ReportedPolicy:
@@ -105,42 +119,49 @@ def _sts_policy(sts: Mapping[str, Any], domain: str) -> ReportedPolicy:
 # --- what failed ------------------------------------------------------------------------------------------
 
 
-def _forbidden(
+def _forbidden_by_dane(
     session: OutboundSession, tls: Mapping[str, Any], domain: str
 ) -> tuple[ReportedPolicy, Failed] | None:
-    """A host that was not called for what its TLSA records are, or are not."""
-    reason = str(tls["forbidden"])
-    match session.tlsa.get("state"):
-        case TlsaState.FAILED:
-            return _tlsa_policy(session, ""), (ResultType.DNSSEC_INVALID, reason)
-        case TlsaState.FOUND:
-            return _tlsa_policy(session, session.tlsa.get("base", "")), (ResultType.TLSA_INVALID, reason)
-        case TlsaState.ABSENT:
-            return ReportedPolicy(PolicyType.NONE, domain), (ResultType.DANE_REQUIRED, reason)
-        case _:
-            return None  # our resolver does not validate, or nobody asked: nothing that they could mend
+    """A host that its TLSA records forbid, or their lack."""
+    reason, state = str(tls["forbidden"]), session.tlsa.get("state")
+    if reason.startswith(NOT_LOOKED_UP):
+        return _tlsa_policy(session, ""), (ResultType.DNSSEC_INVALID, reason)
+    if not reason.startswith(MANDATORY):
+        return None
+    if reason.startswith(f"{MANDATORY} {UNUSABLE}"):
+        return _tlsa_policy(session, session.tlsa["base"]), (ResultType.TLSA_INVALID, reason)
+    if state in (TlsaState.ABSENT, TlsaState.FOUND):
+        return ReportedPolicy(PolicyType.NONE, domain), (ResultType.DANE_REQUIRED, reason)
+    return None  # our resolver does not validate, or the host is an address: nothing that they could mend
 
 
-def _by_dane(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
-    if failed := _without_tls(session, tls):
+def _refusal(tls: Mapping[str, Any]) -> str:
+    """Why mail was refused, or would have been without `TLS-Required: No` (RFC 8689 §4.2)."""
+    if tls["verdict"] == TlsVerdict.REFUSED:
+        return str(tls["reason"])
+    return str(tls["note"]).partition(f"{WAIVED} ")[2]
+
+
+def _by_dane(tls: Mapping[str, Any]) -> Failed | None:
+    if failed := _without_tls(tls):
         return failed
     if tls["dane_match"]:
         return None
-    problem = str(tls["reason"]).removeprefix("verify error: ")
+    problem = _refusal(tls).removeprefix("verify error: ") or "none of the TLSA records matches"
     return _certificate_failure(problem, ResultType.VALIDATION_FAILURE), problem
 
 
-def _by_sts(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
+def _by_sts(tls: Mapping[str, Any]) -> Failed | None:
     """An enforced policy that refused the host or the connection, or one in testing that would have."""
-    if tls["forbidden"]:
+    if _NOT_LISTED.fullmatch(tls["forbidden"]):
         return ResultType.VALIDATION_FAILURE, str(tls["forbidden"])
-    if failed := _without_tls(session, tls):
+    if failed := _without_tls(tls):
         return failed
-    note, reason = str(tls["note"]), str(tls["reason"])
-    if _TESTED in note:
+    refusal, note = _refusal(tls), str(tls["note"])
+    if refusal.startswith(_ENFORCED):
+        problem = refusal.removeprefix(_ENFORCED)
+    elif _TESTED in note:
         problem = note.partition(_TESTED)[2]
-    elif reason.startswith(_ENFORCED) and tls["verdict"] == TlsVerdict.REFUSED:
-        problem = reason.removeprefix(_ENFORCED)
     else:
         return None
     if _NOT_LISTED.fullmatch(problem):
@@ -148,7 +169,7 @@ def _by_sts(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
     return _certificate_failure(problem, ResultType.CERTIFICATE_NOT_TRUSTED), problem
 
 
-def _without_tls(session: OutboundSession, tls: Mapping[str, Any]) -> Failed | None:
+def _without_tls(tls: Mapping[str, Any]) -> Failed | None:
     match tls["stage"]:
         case TlsStage.NO_ESMTP | TlsStage.NOT_OFFERED:
             return ResultType.STARTTLS_NOT_SUPPORTED, ""

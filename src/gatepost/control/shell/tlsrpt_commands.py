@@ -26,9 +26,14 @@ def make() -> typer.Typer:
     return app
 
 
-def list_days(day: DayOption = "", as_json: JsonOption = False, home: HomeOption = None) -> None:
+def list_days(
+    domain: Annotated[str, typer.Argument(metavar="[DOMAIN]", help="One domain; else all of them.")] = "",
+    day: DayOption = "",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
     """Show each day and domain: sessions, failures, and what became of the report."""
-    found = Client(home).call("tlsrpt.list", day=day)
+    found = Client(home).call("tlsrpt.list", day=day, domain=domain)
     if as_json:
         say_json(found)
         return
