@@ -166,6 +166,15 @@ PLAIN_DOCUMENTS = _some(
             _some({"name": NAMES}, {"delay_warning": st.one_of(DURATIONS, st.just("never"))}), max_size=2
         ),
         "alerts": _some({}, {"from": st.just("alert@example.net")}),
+        "tls_reports": _some(
+            {},
+            {
+                "send": st.booleans(),
+                "from": st.just("tls@example.net"),
+                "dkim_domain": st.just("example.net"),
+                "organization": NAMES,
+            },
+        ),
         "dns": st.none(),
     },
 )

@@ -424,6 +424,35 @@ def test_an_inside_address_beside_a_good_one_is_left_out() -> None:
     run(main)
 
 
+def test_what_is_posted_goes_by_https_only_and_never_inside() -> None:
+    ca = TestAuthority()
+
+    async def post(url: str, *, allow_inside: bool) -> HttpAnswer:
+        http = PublicHttp(look_up_loopback, ca.root_pem, timeout=5, allow_inside=allow_inside)
+        try:
+            return await http.post(url, b"report", "application/tlsrpt+gzip")
+        finally:
+            await http.close()
+
+    async def main() -> None:
+        async with serving(OK, ca.issue([HOST])) as server:
+            url = f"https://{HOST}:{server.port}/"
+            with pytest.raises(HttpFailed, match="loopback address"):
+                await post(url, allow_inside=False)
+            with pytest.raises(HttpFailed, match="loopback address"):
+                await post(f"https://127.1:{server.port}/", allow_inside=False)
+            with pytest.raises(HttpFailed, match="only https is taken"):
+                await post(url.replace("https", "http"), allow_inside=True)
+            assert not server.requests
+            assert (await post(url, allow_inside=True)).status == 200
+            (request,) = server.requests
+            assert request.startswith(b"POST / HTTP/1.1\r\n")
+            assert b"\r\ncontent-type: application/tlsrpt+gzip\r\n" in request.lower()
+            assert b"\r\ncontent-length: 6\r\n" in request.lower()
+
+    run(main)
+
+
 def test_plain_http_only_where_it_is_allowed() -> None:
     async def main() -> None:
         async with serving(OK) as server:

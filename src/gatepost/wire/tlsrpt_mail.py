@@ -87,7 +87,7 @@ def _header(mail: ReportMail, boundary: str) -> list[str]:
         f"From: <{mail.sender}>",
         f"To: <{mail.recipient}>",
         f"Subject: {subject}",
-        f"Message-ID: <{mail.unique}.{mail.report.report_id}>",
+        f"Message-ID: <{mail.report.report_id}>",
         f"TLS-Report-Domain: {mail.domain}",
         f"TLS-Report-Submitter: {mail.submitter}",
         "TLS-Required: No",
@@ -101,7 +101,8 @@ def _for_people(mail: ReportMail) -> list[str]:
     report = mail.report
     sessions = report.successful + report.failed
     text = (
-        f"{mail.submitter} opened {sessions:,} SMTP session{'s' if sessions != 1 else ''} for mail to {mail.domain} within the time "
-        f"of this report. {report.failed:,} of them did not have TLS as it should be. The attached file has the details (RFC 8460)."
+        f"{mail.submitter} opened {sessions:,} SMTP session{'s' if sessions != 1 else ''} for mail to {mail.domain} from "
+        f"{mail_date(report.begin)} to {mail_date(report.end)}. TLS as it should be failed in {report.failed:,} of them. "
+        "The attached file has the details (RFC 8460)."
     )
     return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
