@@ -165,3 +165,12 @@ def test_what_was_kept_and_cannot_be_read_is_forgotten(bench: Bench) -> None:
     bench.put("1", report(1))
     bench.look()
     assert len(bench.alerts) == 1
+
+
+def test_what_is_too_old_goes_also_where_nothing_comes_any_more(bench: Bench) -> None:
+    bench.put("1", report(1))
+    bench.look()
+    bench.look(399 * DAY)
+    assert bench.kept() == 1
+    bench.look(2 * DAY)
+    assert bench.kept() == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +60,7 @@ class ReceivedReportsJob:
         self._alerts = alerts
         self._emit = emit
         self._clock = clock
+        self._pruned: float | None = None
 
     async def run(self) -> float:
         """Read what waits, and tell what is due; the seconds to the next look."""
@@ -74,7 +76,17 @@ class ReceivedReportsJob:
             if one is not None and one.new:
                 taken.append(one)
         await self._tell(taken)
+        await self._prune()
         return 0.0 if len(names) == AT_ONCE and pause == LOOK else pause
+
+    async def _prune(self) -> None:
+        """Once a day what is too old goes, also where nothing comes any more; a database in trouble is met again."""
+        now = self._clock.monotonic()
+        if self._pruned is not None and now - self._pruned < DAY:
+            return
+        self._pruned = now
+        with suppress(NotKept):
+            await self._intake.prune()
 
     async def _one(self, name: str) -> Taken | None:
         try:

@@ -77,6 +77,20 @@ class Intake:
             self._tell(taken.row)
         return taken
 
+    async def prune(self) -> None:
+        """Remove what is older than the configuration says. Raises NotKept."""
+        if not ReceivedReportStore.there(self._folder):
+            return
+        before = self._clock.now() - self._document().tls_reports_received.days * DAY
+        try:
+            await asyncio.to_thread(self._remove, before)
+        except (ReportsFailed, NewerReports, OSError) as error:
+            raise NotKept(f"{type(error).__name__}: {error}") from None
+
+    def _remove(self, before: float) -> None:
+        with ReceivedReportStore.open(self._folder) as store:
+            store.prune(before)
+
     def _document(self) -> Document:
         version = self._store.latest()
         return load_plain(version.content.document) if version is not None else Document()

@@ -121,3 +121,11 @@ def test_its_certificate_is_not_deleted(bench: Bench, dns: DnsAuthority) -> None
     prepared(bench, document(dns))
     with pytest.raises(OperatorError, match=r"used by MTA-STS policy of Example\.NET"):
         bench.call("cert.delete", name="web")
+
+
+def test_more_policies_than_are_looked_at_at_once_are_all_looked_at(bench: Bench, dns: DnsAuthority) -> None:
+    more = "".join(f"  - {{domain: d{n}.example, mode: none, certificate: web}}\n" for n in range(25))
+    prepared(bench, document(dns, POLICY + "\n" + more))
+    found = bench.call("sts.check")
+    assert [one["domain"] for one in found] == ["example.net", *(f"d{n}.example" for n in range(25))]
+    assert {one["mx_status"] for one in found[1:]} == {"none"}
