@@ -303,6 +303,37 @@ def test_a_server_that_insists_on_another_certificate_is_seen_to_have_asked() ->
     run(main)
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_server_that_hangs_up_at_our_certificate_is_seen_to_have_asked(reset: bool) -> None:
+    """TLS 1.2, without an alert: some hosts just close, and a close with unread octets is a reset."""
+
+    async def main() -> None:
+        async with reactor() as made:
+            here, there = await connected()
+            here.setblocking(True)
+
+            def serve() -> None:
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                server = plain_server(verify_mode=ssl.CERT_REQUIRED, maximum_version=ssl.TLSVersion.TLSv1_2)
+                session = server.wrap_bio(incoming, outgoing, server_side=True)
+                incoming.write(here.recv(65_536))
+                with pytest.raises(ssl.SSLWantReadError):
+                    session.do_handshake()
+                here.sendall(outgoing.read())
+                here.recv(1 if reset else 65_536)  # our certificate has begun to come
+                here.close()
+
+            serving = asyncio.get_running_loop().run_in_executor(None, serve)
+            stream = Stream(made, there)
+            with pytest.raises(TlsFailure) as caught:
+                await stream.start_tls(client_context(identities=[issued("gw.example").identity]))
+            assert caught.value.certificate_requested
+            await serving
+            stream.abort()
+
+    run(main)
+
+
 def test_errors_of_the_library_without_a_queue_have_a_text_too() -> None:
     assert failure_of(SSL.SysCallError(-1, "Unexpected EOF")).text == "(-1, 'Unexpected EOF')"
     assert failure_of(SSL.SysCallError(104, "ECONNRESET")).text == "[Errno 104] Connection reset by peer"

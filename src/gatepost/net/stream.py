@@ -176,11 +176,13 @@ class Stream:
         self.deadline = min(saved, self._loop.time() + HANDSHAKE_SECONDS)
         reactor = self._reactor
         places = reactor.handshakes_in if isinstance(context, ServerContext) else reactor.handshakes_out
+        handshake: Handshake | None = None
         try:
             if not places.take_now(self):
                 await places.take(self, self.deadline)
             try:
-                return await self._shake_hands(Handshake(context, sni))
+                handshake = Handshake(context, sni)
+                return await self._shake_hands(handshake)
             finally:
                 places.leave(self)
         except TimeoutError:
@@ -188,7 +190,9 @@ class Stream:
         except TlsFailure as failure:
             raise self._fail(failure) from None
         except StreamError as error:
-            raise self._fail(TlsFailure(error.text)) from None
+            # A peer that dislikes our certificate may say so by hanging up.
+            asked = handshake is not None and handshake.certificate_requested
+            raise self._fail(TlsFailure(error.text, certificate_requested=asked)) from None
         finally:
             self.deadline = saved
 
@@ -312,7 +316,7 @@ class Stream:
         while not established:
             while not (size := handshake.piece(self._incoming)):
                 if self._end:
-                    raise TlsFailure(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
+                    raise StreamLost(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
                 await self._wait_readable()
             piece = self._incoming[:size]
             self._incoming = self._incoming[size:]

@@ -235,6 +235,11 @@ class Handshake:
         """Once established, a TLS 1.3 server owes nothing but tickets: they go with its next octets, in one send."""
         return self.server and self.connection.get_protocol_version() == SSL.TLS1_3_VERSION
 
+    @property
+    def certificate_requested(self) -> bool:
+        """A server has asked for our certificate so far."""
+        return bool(self._asked)
+
     def failure(self, error: SSL.Error) -> TlsFailure:
         return failure_of(error, certificate_requested=bool(self._asked))
 
