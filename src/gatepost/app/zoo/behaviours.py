@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 
 from OpenSSL import SSL
@@ -160,12 +161,18 @@ def _busy_inside(talk: Talk) -> None:
     serve(talk, {"EHLO": b"421 4.3.2 the zoo is closed\r\n"})
 
 
-def _asks_certificate(*, breaks: bool) -> Behaviour:
-    """Asks for a client certificate; with `breaks` ends the handshake for one that is shown."""
+def _asks_certificate(*, breaks: bool = False, silently: bool = False) -> Behaviour:
+    """Asks for a client certificate. `breaks`: ends the handshake for one that is shown, `silently` without an alert."""
 
     def secure(talk: Talk) -> None:
         context = server_context(talk.host.shown, newest=SSL.TLS1_2_VERSION if breaks else 0)
-        context.set_verify(SSL.VERIFY_PEER, lambda *_: not breaks)
+
+        def look(*unused: object) -> bool:
+            if silently:
+                talk.socket.shutdown(socket.SHUT_WR)
+            return not breaks
+
+        context.set_verify(SSL.VERIFY_PEER, look)
         talk.say(b"220 2.0.0 ready\r\n")
         talk.secure(context)
         serve(talk)
@@ -230,7 +237,8 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "by-hand": _flight(Suite.ECDHE_RSA, flights.sha1_signed),
     "no-close-notify": _in_clear_or_behind(_without_close_notify),
     "busy-inside": _in_clear_or_behind(_busy_inside),
-    "asks-certificate": _asks_certificate(breaks=False),
+    "asks-certificate": _asks_certificate(),
     "breaks-certificate": _asks_certificate(breaks=True),
+    "hangs-up-at-certificate": _asks_certificate(breaks=True, silently=True),
     "only-with-sni": _in_clear_or_behind(_only_with_sni),
 }

@@ -36,16 +36,27 @@ def _unshare(user: int) -> list[str]:
 
 
 def _try(prefix: Sequence[str]) -> None:
-    """Whether it can be had at all, before this process is given up for it."""
-    done = subprocess.run([*prefix, "true"], capture_output=True, timeout=_SECONDS, check=False)
+    """Whether it can be had at all, before this process is given up for it. Raises OperatorError."""
+    command = [*prefix, sys.executable, "-I", "-S", "-c", ""]
+    done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition(": ")[2] or "it does not say why"
-        raise OperatorError(
-            f"this machine does not give the zoo a network of its own: {said.lower()}",
-            "run it as root, or allow user namespaces"
-            " (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0);"
-            " in a container, give it CAP_SYS_ADMIN and CAP_NET_ADMIN",
+        raise _refused(done.stderr.decode("utf-8", "replace").strip())
+
+
+def _refused(said: str) -> OperatorError:
+    """What `unshare` says, and what to do about it."""
+    why = said.rpartition(": ")[2].lower() or "it does not say why"
+    if "failed to execute" in said:
+        return OperatorError(
+            f"{sys.executable} cannot be run in a namespace of its own: {why}",
+            "install Gatepost where everybody may read it, or run the zoo as root",
         )
+    return OperatorError(
+        f"this machine does not give the zoo a network of its own: {why}",
+        "run it as root, or allow user namespaces"
+        " (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0);"
+        " in a container, give it CAP_SYS_ADMIN and CAP_NET_ADMIN",
+    )
 
 
 def furnish(addresses: Sequence[str], folder: Path) -> None:

@@ -161,6 +161,13 @@ CLIENT_CERTIFICATES = (
         fine(),
     ),
     _one(
+        "hangs-up-at-certificate",
+        "C40",
+        "hangs-up-at-certificate",
+        "Asks for a client certificate, and hangs up without a word when one comes.",
+        fine(),
+    ),
+    _one(
         "only-with-sni", "C34", "only-with-sni", "Has no certificate for who does not name it (SNI).", fine()
     ),
 )
