@@ -1,0 +1,117 @@
+"""The command: what it refuses before anything starts, and what it passes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gatepost.app.command_line import run_commands
+from gatepost.app.zoo import namespace
+from gatepost.app.zoo.check import Result
+from gatepost.app.zoo.options import Options
+from gatepost.app.zoo.screen import differences, rows, summary
+from gatepost.app.zoo.table import INHABITANTS, Column, Outcome, Verdict
+from gatepost.app.zoo.unbound import find_unbound
+from gatepost.core.errors import Exit, OperatorError
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "hint"),
+    [
+        (["--inhabitant", "expird"], "`expird` is not an inhabitant of the zoo", "did you mean `expired`?"),
+        (["--level", "highest"], "`highest` is not a level of the zoo", "there are none, preferred"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_right_ones(words: list[str], told: str, hint: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        run_commands(["zoo", "check", *words])
+    assert (caught.value.message, caught.value.code) == (told, Exit.USAGE)
+    assert hint in caught.value.hint
+
+
+def test_a_folder_that_is_there_is_not_used(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="cannot be made: File exists"):
+        run_commands(["zoo", "start", "--folder", str(tmp_path)])
+
+
+def test_the_options_arrive_as_they_were_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    passed: list[str] = []
+    monkeypatch.setattr(namespace, "enter", passed.append)
+    folder = tmp_path / "kept"
+    words = [
+        "--inhabitant",
+        "expired",
+        "--level",
+        "sts",
+        "--level",
+        "none",
+        "--json",
+        "--folder",
+        str(folder),
+    ]
+    run_commands(["zoo", "check", *words])
+    options = Options.read(passed[0])
+    assert options.check
+    assert options.as_json
+    assert (options.inhabitants, options.levels) == (("expired",), ("sts", "none"))
+    assert options.folder == str(folder)
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "unshare: unshare failed: Operation not permitted",
+            "does not give the zoo a network of its own: operation not permitted",
+        ),
+        (
+            "unshare: failed to execute /opt/python: Permission denied",
+            "cannot be run in a namespace of its own: permission denied",
+        ),
+        ("", "it does not say why"),
+    ],
+)
+def test_a_machine_without_namespaces_is_told_what_to_do(said: str, told: str) -> None:
+    refused = namespace._refused(said)
+    assert told in refused.message
+    assert refused.hint
+
+
+def test_a_missing_resolver_is_told_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *unused, **also: None)
+    with pytest.raises(OperatorError) as caught:
+        find_unbound()
+    assert "install the package unbound" in caught.value.hint
+
+
+ONE = INHABITANTS[0]
+RESULTS = [
+    Result(ONE, Column.NONE, Outcome(Verdict.CLEAR, "TLS is off"), Outcome(Verdict.CLEAR, "TLS is off"), ""),
+    Result(
+        ONE,
+        Column.STS,
+        Outcome(Verdict.REFUSED, "why"),
+        Outcome(Verdict.CLEAR, "other\r\nthing " * 20),
+        "clear, not refused",
+    ),
+    Result(ONE, Column.DANE, Outcome(Verdict.CLEAR, ""), None, "nothing became of the message"),
+]
+
+
+def test_differences_fit_the_screen_and_the_summary_counts_them() -> None:
+    lines = differences(RESULTS)
+    assert lines[0] == "keeper at sts: clear, not refused"
+    assert all(len(line) <= 80 and line.isprintable() for line in lines)
+    assert summary(RESULTS, 3.2) == "3 outcomes in 3 s: 2 not as the table says."
+    assert summary(RESULTS[:1], 1.0) == "1 outcome in 1 s: all as the table says."
+
+
+def test_the_rows_are_json_with_stable_keys() -> None:
+    made = json.loads(json.dumps(rows(RESULTS)))
+    keys = "inhabitant domain cases level expected_verdict expected_reason verdict reason agrees problem"
+    assert list(made[0]) == keys.split()
+    assert [row["agrees"] for row in made] == [True, False, False]
+    assert made[2]["verdict"] == ""
