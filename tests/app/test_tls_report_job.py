@@ -386,6 +386,18 @@ def test_without_a_key_no_mail_goes_and_it_is_said(bench: Bench) -> None:
     assert _sending(bench, WEB).state is SendingState.SENT
 
 
+def test_keys_that_do_not_open_are_said(bench: Bench) -> None:
+    bench.keeper = LocalKeeper(MasterKey(b"x" * 32))
+    bench.restart()
+    bench.wants(MAIL)
+    bench.sessions()
+    bench.run()
+    bench.night()
+    bench.run()
+    assert bench.mails == []
+    assert _sending(bench, MAIL).detail.startswith("no key of sender.example opens")
+
+
 # --- asked for --------------------------------------------------------------------------------------------
 
 

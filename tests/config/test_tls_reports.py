@@ -43,6 +43,13 @@ def test_a_signature_of_a_stranger_is_warned_about() -> None:
     assert _found(**{"from": "tls@sender.example"}, dkim_domain="other.example") == []
 
 
+def test_a_machine_without_a_domain_needs_a_sender() -> None:
+    made = document(system={}, tls_reports={"send": True})
+    lines = [p.line() for p in check(made, {"Demo", "gw"}, TODAY) if p.path == "tls_reports.from"]
+    assert len(lines) == 1
+    assert lines[0].startswith("tls_reports.from: is needed: localhost is no domain that mail comes from")
+
+
 def test_a_sender_that_no_header_can_hold_is_a_fault() -> None:
     (line,) = _found(send=True, **{"from": "bücher@sender.example"})
     assert line.startswith("tls_reports.from: is not ASCII")

@@ -15,6 +15,7 @@ from gatepost.wire.dkim import Algorithm, Signer, sign_message
 from gatepost.wire.dkim_record import record_text
 from gatepost.wire.tlsrpt import read_report, unpacked
 from gatepost.wire.tlsrpt_mail import SIGNED_FIELDS, ReportMail, make_report_mail, packed_report
+from gatepost.wire.tlsrpt_received import find_report, is_report_mail
 
 MAIL = ReportMail(
     REPORT, "example.org", "mail.sender.example", "tls@sender.example", "r@example.org", "a1b2", DAY + 90_000
@@ -70,3 +71,10 @@ def test_every_field_is_signed() -> None:
     for name in _read(plain):
         changed = signed.replace(f"\n{name}: ".encode(), f"\n{name}: x".encode(), 1)
         assert verdicts(changed, published) != ["good"], name
+
+
+def test_what_we_send_is_what_we_take() -> None:
+    raw = make_report_mail(MAIL)
+    assert is_report_mail(raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    found = find_report(raw)
+    assert (found.report, found.submitter) == (REPORT, "mail.sender.example")

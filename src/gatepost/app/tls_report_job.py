@@ -32,6 +32,7 @@ from gatepost.config.load import load_plain
 from gatepost.config.model import Document
 from gatepost.control.ports import Gateway
 from gatepost.control.tls_reporter import reporter_of
+from gatepost.core.event import Event
 from gatepost.core.events import Warned
 from gatepost.core.ports import Clock
 from gatepost.core.record_events import OutboundSession
@@ -39,7 +40,7 @@ from gatepost.net.dns_answer import DnsAnswer
 from gatepost.net.dns_client import DnsClient, parse_name_server, system_name_servers
 from gatepost.net.http import PublicHttp, looked_up_by
 from gatepost.net.resolver import Resolver
-from gatepost.policy.tls_report import CountedSession, counted, day_before, day_of, send_time
+from gatepost.policy.tls_report import counted, day_before, day_of, send_time
 from gatepost.policy.tls_report_day import Reporter, day_report, next_look_up
 from gatepost.store.config_store import ConfigStore, Content
 from gatepost.store.home import Home
@@ -179,8 +180,8 @@ class TlsReportJob:
             if read.lost:
                 self._gateway.emit(Warned(self._clock.now(), LOST))
             if read.position != position or not sums.get_meta(META):
-                found = (counted(e) for e in read.events if isinstance(e, OutboundSession) and e.at >= since)
-                counts = _added_up([one for one in found if one is not None], settings.reporter.gateway)
+                gateway = settings.reporter.gateway
+                counts = await asyncio.to_thread(_added_up, read.events, since, gateway)
                 metas = {META: _packed(read.position, since)}
                 self._tell_lost(await asyncio.to_thread(sums.add, counts, metas))
             position = read.position
@@ -283,9 +284,10 @@ class TlsReportJob:
         sums.keep_report(standing, made.name, packed_report(made.report), uris, now, whole=whole)
 
 
-def _added_up(sessions: Sequence[CountedSession], gateway: str) -> list[Count]:
-    """Sessions that count alike, once each with their number."""
-    alike = Counter((day_of(one.at), one.domain, one.policy, one.failure) for one in sessions)
+def _added_up(events: Sequence[Event], since: float, gateway: str) -> list[Count]:
+    """Sessions from a moment on; those that count alike once, with their number."""
+    found = (counted(one) for one in events if isinstance(one, OutboundSession) and one.at >= since)
+    alike = Counter((day_of(one.at), one.domain, one.policy, one.failure) for one in found if one)
     return [
         Count(day, domain, send_time(day, domain, gateway), policy, failure, number)
         for (day, domain, policy, failure), number in alike.items()

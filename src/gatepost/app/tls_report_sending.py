@@ -103,6 +103,11 @@ class ReportSender:
         body = self._store.body(one.report)
         return await (self._mail if destination.mail else self._post)(one, destination, body)
 
+    def _unsigned(self, domain: str) -> str:
+        if self._vault.keys(domain):
+            return f"no key of {domain} opens: the master key is another one; delete them and make new ones"
+        return f"no key of {domain} is stored to sign it (`gatepost dkim new {domain}`)"
+
     async def _post(self, one: Sending, destination: Destination, body: bytes) -> str:
         try:
             answer = await self._http.post(destination.to, body, GZIP_TYPE, max_body=MAX_ANSWER)
@@ -116,9 +121,7 @@ class ReportSender:
         who, now = self._reporter, self._clock.now()
         signers = await self._vault.signers(who.submitter)
         if not signers:
-            raise NotSent(
-                f"no key of {who.submitter} is stored to sign it (`gatepost dkim new {who.submitter}`)"
-            )
+            raise NotSent(self._unsigned(who.submitter))
         report = read_report(unpacked(body))
         mail = ReportMail(report, one.domain, who.submitter, who.sender, destination.to, one.name, now)
         content = sign_message(make_report_mail(mail), signers, SIGNED_FIELDS, now)

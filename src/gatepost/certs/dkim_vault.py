@@ -93,6 +93,10 @@ class DkimVault:
         )
         return made
 
+    def keys(self, domain: str) -> list[DkimKey]:
+        """The keys of a domain, whether they open or not."""
+        return dkim_keys(self._store, domain)
+
     def forget(self, key: DkimKey) -> None:
         """The key is gone for good."""
         names = (_sealed_name(key.domain, key.selector), _facts_name(key.domain, key.selector))

@@ -61,6 +61,9 @@ def report_findings(document: Document) -> Iterator[Finding]:
         return
     sender, domain = report_sender(document), submitter(document)
     local, _, host = sender.rpartition("@")
+    if "." not in host:
+        text = f"is needed: {host} is no domain that mail comes from"
+        yield Finding((_SECTION, "from"), text, "name a mailbox of your domain")
     if not local.isascii():
         yield Finding(
             (_SECTION, "from"), "is not ASCII, as the header of a report is", "name a plain mailbox"
