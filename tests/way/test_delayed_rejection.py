@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from tests.fakes.gateway_parts import Gateway, gateway, listener, policy
 from tests.fakes.time_travel import run
+from tests.way.test_rehearse import records, trial_of
 
+from gatepost.probe.rehearse_sessions import replay_session
 from gatepost.relay.delayed import MAX_HEARD
 
 ALL_BLOCKED = [{"group": "BLOCKED_LIST", "senders": ["127.0.0.0/8"], "policy": "BLOCKED"}]
@@ -139,5 +141,23 @@ def test_without_it_the_greeting_refuses(tmp_path: Path) -> None:
         async with rejecting(tmp_path, delay_rejection=False) as it:
             client = await it.connect()
             assert await client.reply() == "554 mx.example.net Access to this mail system is refused"
+
+    run(main)
+
+
+def test_a_rehearsal_foretells_that_no_mail_is_taken(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path) as it:
+            client = await it.connect()
+            await client.hello()
+            await client.envelope()
+            await client.data()
+            await client.quit()
+            await it.log.line("ICID 1 close")
+            day = records(it)
+            it.commit(listeners=[listener(host_access=ALL_BLOCKED, delay_rejection=True)])
+            trial = trial_of(it.services.runtime, it, day)
+            [foretold] = [mails for row in day.sessions for mails in replay_session(trial, row)]
+            assert foretold.answer.refusal == "access refused: group BLOCKED_LIST"
 
     run(main)

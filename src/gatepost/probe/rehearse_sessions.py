@@ -108,7 +108,7 @@ def _answer(
 ) -> Answer:
     """The new policy's answer to a MAIL; `inside` is that to a session under TLS, None in clear."""
     policy = admission.policy
-    if policy is None:
+    if policy is None or admission.refusal is not None:  # at once, or at each recipient (delayed rejection)
         return Answer(refusal=f"access refused: group {admission.group}", cause=Cause.ACCESS)
     if inside is not None and (inside.tls or inside.refusal):
         return inside  # TLS is all that the sender's address could ask for
