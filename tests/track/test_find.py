@@ -223,3 +223,24 @@ def test_since_is_a_duration_or_a_time(text: str, since: float) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a time"):
         parse_since(text, 0.0)
+
+
+REJECTED = """\
+ICID 31 REJECT SG BLOCKED_LIST match 10.0.0.9 SBRS None
+ICID 31 Delayed HAT REJECT continuing session for recipient logging (10.0.0.9)
+ICID 31 Delayed HAT REJECT Message from: Eve@bad.example (10.0.0.9)
+ICID 31 Delayed HAT REJECT Message recipient: <mary@example.net> (10.0.0.9)
+ICID 31 close
+ICID 32 Delayed HAT REJECT Message from: eve@bad.example.org (2001:db8::9)
+ICID 32 close
+"""
+
+
+@pytest.mark.parametrize("address", ["eve@bad.example", "<mary@example.net>", "@example.net"])
+def test_an_address_finds_rejected_senders_that_named_it(tmp_path: Path, address: str) -> None:
+    file = tmp_path / "mail_logs"
+    file.write_text("".join(HEAD.format(0) + line + "\n" for line in REJECTED.splitlines()))
+    assert texts([file], Criteria(address=address)) == REJECTED.splitlines()[:5]
+    assert texts([file], Criteria(address=address, icid=32)) == []
+    assert texts([file], Criteria(address=address, mid=1)) == []
+    assert texts([file], Criteria(address=address, tls=TlsFound.SUCCESS)) == []

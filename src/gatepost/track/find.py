@@ -8,7 +8,8 @@ What a criterion selects (several narrow each other down):
 
   icid, dcid   the connection's lines, and those of the messages it carried
   mid          the message's lines, and those of its incoming and delivery connections
-  address      the same for every message from or to the address (or `@domain`)
+  address      the same for every message from or to the address (or `@domain`); also connections of rejected senders
+               that named it (delayed rejection)
   tls          success, failed: connections with such a line, and their messages; `none`: connections that
                carried a message without any TLS line before it, and these messages
   since        only lines of that time or later
@@ -153,6 +154,7 @@ _IDENTIFIERS = re.compile(
 )
 _REPORT_ON = b"was generated for bounce of MID "
 _FROM_TO = re.compile(rb"(?:RID [0-9]+ )?(?:From|To): <([^>]*)>")
+_DELAYED = re.compile(rb"Delayed HAT REJECT Message (?:from: |recipient: )(.*) \([0-9A-Fa-f.:]+\)")
 
 
 @dataclass(slots=True)
@@ -260,6 +262,7 @@ class _Survey:
         }
         self._by_connection: dict[int, set[int]] = {connection: set() for connection in self._named}
         self._by_address: set[int] = set()
+        self._rejected: set[int] = set()  # connections of rejected senders that named the address
         self._by_tls: set[int] = set()
         self._tls_connections: set[int] = set()  # with the outcome that is asked for
         self._encrypted: set[int] = set()  # open now, with some TLS line; for `none`
@@ -279,8 +282,11 @@ class _Survey:
         ids = _identifiers(line)
         if ids.mid:
             self._read_message(ids)
-        elif ids.connection and self._criteria.tls is not None:
-            self._read_connection(ids.rest, ids.connection)
+        elif ids.connection:
+            if self._criteria.tls is not None:
+                self._read_connection(ids.rest, ids.connection)
+            if self._address and (found := _DELAYED.fullmatch(ids.rest)) and self._is_address(found[1]):
+                self._rejected.add(ids.connection)
 
     def _read_connection(self, rest: bytes, connection: int) -> None:
         if rest == b"close":
@@ -335,6 +341,8 @@ class _Survey:
         shown = set(self._named)
         if criteria.mid is not None or criteria.address:
             carrying = {connection for mid in mids for connection in self._carried[mid]}
+            if criteria.mid is None:
+                carrying |= self._rejected
             shown = shown & carrying if self._named else carrying
         elif not self._named:
             return self._tls_connections
