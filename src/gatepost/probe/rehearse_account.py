@@ -69,13 +69,14 @@ class _Group:
 
     def document(self, names: str) -> dict[str, Any]:
         reasons = sorted(self.reasons.values(), key=lambda one: -one["messages"])
+        ordered = sorted(self.names.items(), key=lambda item: (-item[1], item[0]))
         return {
             **self.facts,
             "messages": self.messages,
             "recipients": self.recipients,
             "reasons": reasons[:MAX_REASONS],
             "more_reasons": max(0, len(reasons) - MAX_REASONS),
-            names: [{"domain": name, "messages": count} for name, count in self.names.most_common(MAX_NAMES)],
+            names: [{"domain": name, "messages": count} for name, count in ordered[:MAX_NAMES]],
             f"more_{names}": max(0, len(self.names) - MAX_NAMES),
             "mids": self.mids,
         }
@@ -234,7 +235,7 @@ def _telling(refused: Iterable[Refused]) -> Refused:
 
 
 def _sorted(groups: Iterable[_Group]) -> list[_Group]:
-    return sorted(groups, key=lambda group: -group.messages)
+    return sorted(groups, key=lambda group: (-group.messages, str(group.facts.get("domain", ""))))
 
 
 def _incoming(group: _Group) -> dict[str, Any]:

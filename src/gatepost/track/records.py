@@ -18,7 +18,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from gatepost.core import events as ev
@@ -32,7 +32,8 @@ MAX_SENDER_DOMAINS = 200
 MAX_REFUSED = 20
 MAX_TEXT = 500
 
-_OWN_COLUMNS = ("at", "dcid", "domain", "began", "host", "address", "port")
+_COLUMNS = ("at", "dcid", "domain", "began", "host", "address", "port")
+_FACTS = tuple(one.name for one in fields(OutboundSession) if one.name not in _COLUMNS)
 
 
 class Joiner:
@@ -86,7 +87,7 @@ class Joiner:
     # --- deliveries --------------------------------------------------------------------------
 
     def _connection(self, e: OutboundSession) -> None:
-        facts = {key: value for key, value in asdict(e).items() if key not in _OWN_COLUMNS}
+        facts = {key: getattr(e, key) for key in _FACTS}
         self._connections.append(
             ConnectionRow(e.at, e.dcid, e.domain, e.began, e.host, e.address, e.port, facts)
         )

@@ -42,7 +42,8 @@ def test_it_reads_like_this(files: Path) -> None:
     assert lines[0] == "Rehearsal of FILE over the records of 14 days,"
     assert "Outgoing: 4 messages" in lines
     assert "          4  delivered then, would fail" in lines
-    assert "  partner.example: 3 messages would fail (required-verify," in lines
+    assert "  partner.example: 3 messages would fail" in lines
+    assert "    by destination_controls.default, required-verify" in lines
     assert f"      SHA-256 {FINGERPRINT}" in lines
     assert "    from the null sender (1)" in lines
     assert max(map(len, lines)) <= 80

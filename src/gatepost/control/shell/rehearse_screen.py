@@ -53,9 +53,9 @@ def _outbound(part: Mapping[str, Any]) -> None:
     _counts(part, "delivered")
     for one in part["failing"][:SHOWN]:
         say()
-        rule = f"{one['level']}, {one['rule']}"
-        paragraph("  ", f"{one['domain']}: {plural(one['messages'], 'message')} would fail ({rule})")
-        _reasons(one)
+        paragraph("  ", f"{one['domain']}: {plural(one['messages'], 'message')} would fail")
+        paragraph(_INDENT, f"by {one['rule']}, {one['level']}")
+        _reasons(one, named=True)
         _names("from", one["senders"], one["more_senders"])
     _more(part, "destination")
     _undecided(part["undecided"])
@@ -81,7 +81,7 @@ def _inbound(part: Mapping[str, Any]) -> None:
         paragraph("  ", f"{who}: {plural(one['messages'], 'message')} would be refused")
         where = f"listener {one['listener']}, group {one['group']}"
         paragraph(_INDENT, where + (f", policy {one['policy']}" if one["policy"] else ""))
-        _reasons(one)
+        _reasons(one, named=False)
         _names("from", one["senders"], one["more_senders"])
     _more(part, "sender")
     _undecided(part["undecided"])
@@ -98,11 +98,12 @@ def _counts(part: Mapping[str, Any], done: str) -> None:
     say(f"  {part['would_pass']:>9,}  {done} then, would pass")
 
 
-def _reasons(one: Mapping[str, Any]) -> None:
+def _reasons(one: Mapping[str, Any], *, named: bool) -> None:
+    """Why, and for how many each; `named` with the host that is meant."""
     reasons: Sequence[Mapping[str, Any]] = one["reasons"]
     for reason in reasons[:REASONS]:
-        where = reason["host"]
-        if reason["address"] and reason["address"] != where:
+        where = reason["host"] if named else ""
+        if where and reason["address"] and reason["address"] != where:
             where = f"{where} [{reason['address']}]"
         paragraph(_INDENT, f"{reason['messages']:,} x {reason['reason']}" + (f" ({where})" if where else ""))
         certificate = reason["certificate"]
