@@ -473,3 +473,18 @@ def test_a_policy_that_takes_no_mail_lets_nobody_in(keys: dict[str, str]) -> Non
     document = load_plain({**DOCUMENT, "mail_flow_policies": [policy(smtp_auth="preferred", **keys)]})
     (chosen,) = compile_rules(document).listeners["In"].policies
     assert chosen.smtp_auth is AuthLevel.OFF
+
+
+def test_a_commit_in_the_middle_of_a_dialogue_counts(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, **offering()) as it:
+            client = await encrypted(it)
+            scram = ScramClient("mary", PASSPHRASE)
+            challenge = await client.say(f"AUTH SCRAM-SHA-256 {scram.first()}")
+            it.users = {"mary": ScramVerifier.derive("another", b"salt of mary 123", 4096).text()}
+            it.commit()
+            assert (await client.say(scram.final(challenge[4:]))).startswith("334 ")
+            assert await client.say("") == GOOD, "the dialogue ends as it began"
+            assert await client.say(MAIL) == CHANGED
+
+    run(main)

@@ -225,7 +225,7 @@ class Authentication:
                 services.clock.now(), session.icid, user, self._dialogue.mechanism, users.profile
             )
         )
-        self._verifier = services.runtime.users.verifiers.get(user)
+        self._verifier = users.scram(user)  # not that of a commit in the meantime
         session.admission = authenticated(session.admission, user)
         return SUCCESS
 
