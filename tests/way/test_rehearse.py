@@ -27,7 +27,7 @@ from gatepost.policy.recorded import names_of
 from gatepost.probe.rehearse import Rehearsal
 from gatepost.probe.rehearse_facts import Answer, Doubt, Trial
 from gatepost.probe.rehearse_mail import Deliveries, Fate, Replayed
-from gatepost.probe.rehearse_sessions import SessionDoubt, replay_session
+from gatepost.probe.rehearse_sessions import Cause, SessionDoubt, replay_session
 from gatepost.relay.services import Runtime
 from gatepost.store.records import Batch
 from gatepost.track.records import Joiner
@@ -304,5 +304,23 @@ def test_incoming_policies_rehearsed_over_a_session(tmp_path: Path, recorded: st
                         assert name in ("certificates", "welcome")
                     else:
                         assert (not answer.refusal) is after[sender], (name, sender, answer)
+
+    run(main)
+
+
+def test_who_says_nothing_of_himself_in_clear_would_be_refused_where_that_is_asked(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, routes={}, mail_flow_policies=[POLICIES["preferred"]]) as it:
+            await visit(it, "clear")
+            await visit(it, "tls")
+            day = records(it)
+            it.commit(mail_flow_policies=[policy(smtp_auth="required")])
+            trial = trial_of(it.services.runtime, it, day)
+            mails = [mails for row in day.sessions for mails in replay_session(trial, row)]
+            clear, inside = ([one.answer for one in mails if one.tls is tls] for tls in (False, True))
+            assert {(one.refusal, one.cause) for one in clear} == {
+                ("SMTP authentication is required", Cause.ACCESS)
+            }
+            assert {one.refusal for one in inside} == {""}, "whether they authenticated is not recorded"
 
     run(main)

@@ -6,6 +6,7 @@ authorities. A client is taken to do what it did: one that was offered STARTTLS 
 
 What was never offered or asked for on that day is a doubt: STARTTLS where the old policy had it off, a client certificate that nobody
 asked for. A session that got as far as no MAIL (a failed handshake, TLS that was required and not used) tells of no message and is left out.
+Who has authenticated is not recorded: with `smtp_auth: required` a MAIL inside TLS is taken to come from a user, one in clear cannot.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from gatepost.core.address import Address, normalise_domain
 from gatepost.core.tls import InboundTls, PeerCertificate
-from gatepost.policy.admit import Admission, ListenerRules, admit, check_sender
+from gatepost.policy.admit import AUTH_REQUIRED, Admission, ListenerRules, admit, check_sender
 from gatepost.policy.hat import NameState, NoScore, PeerName, Score
 from gatepost.policy.observed import client_facts
 from gatepost.policy.tls_in import judge_client
@@ -117,6 +118,8 @@ def _answer(
         return Answer()
     if inside is None and row.facts.get("level") == InboundTls.OFF:
         return Answer(doubt=SessionDoubt.NOT_OFFERED)
+    if refusal is AUTH_REQUIRED:
+        return Answer(refusal=refusal.cause, cause=Cause.ACCESS)
     text = refusal.cause or f"TLS is required by policy {policy.name}, and the sender did not use it"
     return Answer(refusal=text, cause=Cause.TLS)
 
