@@ -15,6 +15,7 @@ from gatepost.policy.alert import (
     mailed,
     may_tell,
     missed,
+    notice_due,
     rank,
     recipients_of,
 )
@@ -148,3 +149,20 @@ def test_a_trouble_that_stays_is_a_mail_an_hour_in_the_end(every: float, hours: 
             told = missed(told, now, 1)
         now += every * 10
     assert mails <= 4 + min(hours, 12)
+
+
+@pytest.mark.parametrize(
+    ("received", "last", "due"),
+    [
+        (100.0, None, True),
+        (101.0, None, False),
+        (0.0, 1000.0, False),  # it is the very moment of the last one
+        (-9000.0, -2599.0, False),
+        (-9000.0, -2600.0, True),
+        (0.0, 1001.0, True),  # told by a clock that was wrong
+    ],
+)
+def test_a_notice_in_clear_after_a_quarter_of_an_hour_and_once_an_hour(
+    received: float, last: float | None, due: bool
+) -> None:
+    assert notice_due(received, last, 1000.0) is due

@@ -10,7 +10,7 @@ from gatepost.core.address import Address
 from gatepost.core.envelope import Envelope, Recipient
 from gatepost.core.reply import Reply
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, failure_from_reply, telling
-from gatepost.store.spool import Progress, StoredMessage
+from gatepost.store.spool import MessageKind, Progress, StoredMessage
 
 
 def message(*attempts: int) -> StoredMessage:
@@ -90,3 +90,18 @@ def test_who_fares_alike() -> None:
         assert not one.fares_like(other)
         assert not other.fares_like(one)
     assert (strict.wishes.requiretls, lax.wishes.tls_optional) == (True, True)
+
+
+def test_a_notice_goes_in_clear_and_shares_no_failure_with_an_alert() -> None:
+    def due(kind: MessageKind) -> Due:
+        made = message(0)
+        made.kind = kind
+        return Due(made, "x.example", [0])
+
+    notice, alert, mail = due(MessageKind.NOTICE), due(MessageKind.OWN), due(MessageKind.ORDINARY)
+    assert notice.wishes.in_clear
+    assert not alert.wishes.in_clear
+    assert not mail.wishes.in_clear
+    assert alert.fares_like(mail)
+    assert not notice.fares_like(alert)
+    assert not mail.fares_like(notice)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gatepost.core.address import NULL_ADDRESS, Address
 from gatepost.core.envelope import Envelope, Notify, Recipient, Ret
 from gatepost.store.spool.records import (
+    MessageKind,
     Progress,
     RecipientState,
     RecordDamaged,
@@ -72,6 +73,7 @@ def messages(draw: st.DrawFn) -> StoredMessage:
         progress=progress,
         held=draw(TEXT),
         crashes=draw(st.integers(0, 5)),
+        kind=draw(st.sampled_from(MessageKind)),
     )
 
 

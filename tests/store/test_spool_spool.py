@@ -345,6 +345,8 @@ def test_room_is_what_is_free_above_the_reserve(tmp_path: Path) -> None:
         async with opened(tmp_path / "spool", settings=settings, files=files, now=lambda: clock[0]) as it:
             assert it.spool.room_for(100_000)
             assert not it.spool.room_for(100_001)
+            assert it.spool.room_for(125_000, own=True)
+            assert not it.spool.room_for(125_001, own=True)
             await it.spool.submit(insertion(it.spool, 1, content(1, 60_000)))
             assert not it.spool.room_for(50_000)  # what came since the sample is taken off
             files.free = 1_000_000

@@ -155,7 +155,7 @@ def test_without_room_on_the_disk_it_is_refused_and_logged_by_nobody(
 ) -> None:
     async def main() -> None:
         async with gateway(tmp_path) as it:
-            monkeypatch.setattr(it.services.spool, "room_for", lambda size: False)
+            monkeypatch.setattr(it.services.spool, "room_for", lambda size, own=False: False)
             with pytest.raises(OperatorError, match="not enough disk space"):
                 await own_mail(it).answer("submit", request("a@b.example"))
             assert it.log.lines == []

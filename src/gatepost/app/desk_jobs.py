@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatepost.app.auth_job import AuthJob
+from gatepost.app.clear_notice_job import ClearNoticeJob
 from gatepost.app.crl_job import CrlJob
 from gatepost.app.dane_job import DaneJob
 from gatepost.app.endings_job import EndingsJob
@@ -59,6 +60,7 @@ def make_jobs(tools: Tools) -> tuple[Job, ...]:
         NameServerJob(tools.store, tools.alerts, tools.clock),
         ReputationJob(tools.store, tools.alerts, tools.clock),
         EndingsJob(tools.store, tools.alerts, tools.clock),
+        ClearNoticeJob(tools.store, tools.gateway, tools.clock),
         TlsReportJob(tools.home, tools.store, tools.keeper, tools.gateway, events, tools.clock),
         WebhookJob(tools.store, tools.keeper, tools.gateway.emit, tools.clock),
         RenewalJob(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from gatepost.config.recipients import MailboxText
 from gatepost.config.section import Section
-from gatepost.config.values import Duration, Fault, WrittenText, check_text
+from gatepost.config.values import Duration, Fault, Flag, WrittenText, check_text
 
 MAX_WEBHOOKS = 20
 
@@ -91,6 +91,10 @@ class Alerts(Section):
     recipients: tuple[AlertRecipient, ...] = Field(default=(), description="Who is told.")
     webhooks: tuple[AlertWebhook, ...] = Field(
         default=(), max_length=MAX_WEBHOOKS, description="Services that are told over HTTP."
+    )
+    clear_notice: Flag = Field(
+        default=True,
+        description="When TLS has kept an alert from a recipient domain for 15 minutes, say so there in clear, without its content.",
     )
     suppression: AlertSuppression = Field(
         default=AlertSuppression(), description="How long the same trouble is not mailed again."

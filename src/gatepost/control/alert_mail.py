@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from gatepost.config.model import Document
 
 SUBMIT = "mail.submit"
+NOTICE_SUBJECT = "Gatepost has an alert for you that could not be delivered over TLS"
+NOTICE_TEXT = (
+    "The Gatepost gateway {host} has an alert for you that could not be delivered over TLS.\n\n"
+    "  Time:  {when}\n\n"
+    "This mail came in clear, so it says nothing else. The alert itself waits in the gateway's queue until TLS to your mail server works "
+    "again; on the gateway, `gatepost queue list` and `gatepost log find` tell what it is about.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,42 @@ async def send_alert(
     return Sent(tuple(mids), recipients, Suppression(quiet.initial, quiet.longest))
 
 
+async def send_notice(
+    gateway: Gateway, settings: Document, recipients: Sequence[str], token: str, now: float
+) -> None:
+    """Say in clear that an alert waits which TLS keeps back: the gateway's name and the time, and nothing of the alert.
+
+    Raises OperatorError when no worker keeps it. `token` as in `send_alert`.
+    """
+    host = normalise_domain(settings.system.hostname)
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    groups = ([a for a in recipients if a.isascii()], [a for a in recipients if not a.isascii()])
+    for number, group in enumerate(groups):
+        if not group:
+            continue
+        notice = Notice(
+            sender=_sender(settings, host),
+            recipients=group,
+            subject=NOTICE_SUBJECT,
+            text=NOTICE_TEXT.format(host=host, when=when),
+            message_id=f"{token}.{number}@{host}",
+            at=now,
+        )
+        content = b64encode(make_notice(notice)).decode("ascii")
+        args = {"token": f"{token}.{number}", "recipients": group, "content": content, "notice": True}
+        await keep_somewhere(gateway, args)
+
+
+def _sender(settings: Document, host: str) -> str:
+    return _transportable(settings.alerts.sender or f"alert@{host}")
+
+
 async def _submit(
     gateway: Gateway, settings: Document, alert: Alert, recipients: Sequence[str], token: str, now: float
 ) -> int:
     host = normalise_domain(settings.system.hostname)
     notice = Notice(
-        sender=_transportable(settings.alerts.sender or f"alert@{host}"),
+        sender=_sender(settings, host),
         recipients=recipients,
         subject=f"{alert.severity.capitalize()} <System> {host}: {alert.subject}",
         text=_text(alert, host, now),

@@ -114,10 +114,14 @@ class StsPlan:
 
 @dataclass(frozen=True, slots=True)
 class TlsWishes:
-    """What a message itself asks of TLS (RFC 8689): REQUIRETLS, or that `TLS-Required: No` is heeded. Not both."""
+    """What a message itself asks of TLS (RFC 8689): REQUIRETLS, or that `TLS-Required: No` is heeded. Not both.
+
+    `in_clear` is only for the gateway's own notice that an alert could not be delivered over TLS.
+    """
 
     requiretls: bool = False
     tls_optional: bool = False
+    in_clear: bool = False
 
 
 NO_WISHES = TlsWishes()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SEVERITIES = ("information", "warning", "critical")  # of `config.model.AlertSeverity`, the gravest last
 SYSTEM = "system"
 ALL = "all"
+KEPT_BACK = 900.0  # seconds that TLS may keep an alert before a notice goes in clear
+NOTICE_QUIET = 3_600.0  # between two notices to one domain
 
 
 def recipients_of(alerts: Alerts, severity: str, about: str = SYSTEM) -> tuple[str, ...]:
@@ -106,3 +108,13 @@ def mailed(told: Told | None, severity: str, now: float, rule: Suppression) -> T
 def cleared(told: Told) -> Told:
     """Its end is mailed now. The quiet goes on as it was, for the case that it comes back."""
     return replace(told, cleared=True)
+
+
+def notice_due(received: float, last: float | None, now: float) -> bool:
+    """A domain is told in clear that an alert waits: TLS has kept one for 15 minutes, and the last notice is an hour old.
+
+    `received` is when the oldest of these alerts began to wait. A last notice in the future was told by a wrong clock.
+    """
+    if now - received < KEPT_BACK:
+        return False
+    return last is None or not last <= now < last + NOTICE_QUIET

@@ -21,6 +21,7 @@ from gatepost.core.address import normalise_domain
 from gatepost.core.tls import ClientHello, TlsLevel
 
 DEFAULT_PATH = "destination_controls.default"
+NOTICE_PATH = "alerts.clear_notice"  # what the record of a notice names as its rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class DestinationRule:
     def looks_up_tlsa(self) -> bool:
         """TLSA records are looked for: this rule heeds them, or the one that is monitored would."""
         return self.asks_dane or (self.monitored is not None and self.monitored.asks_dane)
+
+
+def notice_rule(rule: DestinationRule) -> DestinationRule:
+    """The rule under which the notice of an alert goes that TLS keeps back: in clear, since nothing else gets through."""
+    return replace(rule, level=TlsLevel.NONE, path=NOTICE_PATH, monitored=None)
 
 
 @dataclass(frozen=True, slots=True)

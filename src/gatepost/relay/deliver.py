@@ -24,6 +24,7 @@ from gatepost.core.tls import TlsOutcome
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
 from gatepost.policy.bounce_tags import tagged
+from gatepost.policy.destinations import NOTICE_PATH
 from gatepost.policy.hop import Hop
 from gatepost.policy.requiretls import strengthened
 from gatepost.policy.tls_out import judge_tls
@@ -144,6 +145,7 @@ class Connection:
         if runtime is not self.runtime or (envelope.requiretls and self._lacks_requiretls(envelope)):
             return False
         same = envelope.requiretls is plan.requiretls and envelope.tls_optional is plan.tls_optional
+        same = same and due.wishes.in_clear is (plan.rule == NOTICE_PATH)
         if same and clear_allowed and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())

@@ -12,7 +12,7 @@ from typing import Any
 
 from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsWishes
-from gatepost.store.spool import StoredMessage
+from gatepost.store.spool import MessageKind, StoredMessage
 
 
 @dataclass(slots=True, eq=False)
@@ -34,10 +34,14 @@ class Due:
     def wishes(self) -> TlsWishes:
         """What the message itself asks of TLS."""
         envelope = self.message.envelope
-        return TlsWishes(envelope.requiretls, envelope.tls_optional)
+        notice = self.message.kind is MessageKind.NOTICE
+        return TlsWishes(envelope.requiretls, envelope.tls_optional, notice)
 
     def fares_like(self, other: Due) -> bool:
         """What keeps one from its destination keeps the other: both ask the same of TLS."""
+        notice = MessageKind.NOTICE
+        if (self.message.kind is notice) is not (other.message.kind is notice):
+            return False
         ours, theirs = self.message.envelope, other.message.envelope
         if ours.requiretls is not theirs.requiretls or ours.tls_optional is not theirs.tls_optional:
             return False

@@ -6,6 +6,10 @@ of it. TLS reports go whatever the recipient's published policy says, since it m
 records of their deliveries say what they were made for, so that no report counts them (case C38). Its events are those of any message, with ICID 0, since no connection brought it; they are committed with it,
 so the log does not speak of a mail that was not kept.
 
+An alert does not stand in line: it comes first at its destination, may have one connection above the limits, and half of the disk's reserve. Its
+recipients' TLS level holds for it. Only the notice that an alert is kept back by TLS (`app.clear_notice_job`) goes in clear; it has no content, and
+nothing but the desk's own request makes one: what kind a message is stands beside its envelope, and no session can say it.
+
 The desk asks again when it did not hear the answer. The last few hand-overs are remembered by their token, and one that
 was kept already is not kept twice.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatepost.core.address import NULL_ADDRESS, Address
@@ -21,10 +26,11 @@ from gatepost.core.envelope import Envelope, Notify, Recipient
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Event, MessageQueued, MessageReceived, MessageStarted, RecipientAccepted
 from gatepost.core.ids import OutOfIds
+from gatepost.relay.outcome import BY_TLS
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Remembered, Services
 from gatepost.relay.spool import keep
-from gatepost.store.spool import Progress, StoredMessage
+from gatepost.store.spool import MessageKind, Progress, RecipientState, StoredMessage
 from gatepost.wire.received import scan_header
 from gatepost.wire.smtp_syntax import SyntaxFault, parse_path
 
@@ -33,6 +39,8 @@ TLS_REPORTS = "gatepost tls reports"  # the same of a TLS report; the courier kn
 MAX_OWN_MAIL = 1 << 20
 MAX_RECIPIENTS = 1_000
 _REMEMBERED = 200
+KEPT_BY_TLS = frozenset(f"4.{stage.value[0]}" for stage in BY_TLS)
+"""The statuses of attempts that TLS ended: no reply of a peer is kept under them."""
 
 
 class OwnMail:
@@ -44,31 +52,57 @@ class OwnMail:
         self._kept: Remembered[int] = Remembered(_REMEMBERED)
 
     async def answer(self, action: str, args: Mapping[str, Any]) -> Any:
-        """`submit`: `{"token", "recipients", "content" (base64)}`, for a TLS report also `"sender"`; answered by `{"mid"}`.
+        """`submit`: `{"token", "recipients", "content" (base64)}`, for a TLS report also `"sender"`, for a notice
+        `"notice": true`; answered by `{"mid"}`. Raises OperatorError when it is not kept.
 
-        Raises OperatorError when it is not kept.
+        `stuck`: the alerts that TLS keeps back, `[{"received", "recipients"}]`.
         """
+        if action == "stuck":
+            return self._stuck()
         if action != "submit":
             raise OperatorError(f"there is no mail action {action!r}")
         token = str(args["token"])
         known = self._kept.get(token)
         if known is None:
             sender = _address(args["sender"]) if args.get("sender") else NULL_ADDRESS
-            known = await self._keep(sender, [_address(text) for text in args["recipients"]], _content(args))
+            kind = MessageKind.OWN if sender.null else MessageKind.ORDINARY
+            kind = MessageKind.NOTICE if args.get("notice") and sender.null else kind
+            recipients = [_address(text) for text in args["recipients"]]
+            known = await self._keep(sender, recipients, _content(args), kind)
             self._kept.put(token, known)
         return {"mid": known}
 
-    async def _keep(self, sender: Address, recipients: list[Address], content: bytes) -> int:
+    def _stuck(self) -> list[dict[str, Any]]:
+        """Of each alert that waits, the recipients whose last attempt ended by TLS or the want of it."""
+        messages, own = self._scheduler.messages, self._scheduler.own
+        own.intersection_update(messages)
+        found = []
+        for message in (messages[mid] for mid in own):
+            if message.kind is not MessageKind.OWN:
+                continue
+            pairs = zip(message.envelope.recipients, message.progress, strict=True)
+            held = [
+                recipient.address.text
+                for recipient, progress in pairs
+                if progress.state is RecipientState.WAITING and progress.status in KEPT_BY_TLS
+            ]
+            if held:
+                found.append({"received": message.received, "recipients": held})
+        return found
+
+    async def _keep(
+        self, sender: Address, recipients: list[Address], content: bytes, kind: MessageKind
+    ) -> int:
         services = self._services
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise OperatorError(f"a mail has 1 to {MAX_RECIPIENTS} recipients")
-        if not services.spool.room_for(len(content)):
+        if not services.spool.room_for(len(content), own=kind is not MessageKind.ORDINARY):
             raise _not_kept("not enough disk space")
         try:
             mid = services.ids.mid.take()
         except OutOfIds:
             raise _not_kept("no identifiers are left at this moment") from None
-        message = _message(mid, services.clock.now(), sender, recipients, content)
+        message = replace(_message(mid, services.clock.now(), sender, recipients, content), kind=kind)
         body = services.spool.new_body(mid)
         body.write(content)
         refusal = await keep(services, self._scheduler, message, body, _events(message, content))

@@ -104,6 +104,7 @@ class Scheduler:
         self._start_courier = start_courier
         self._loop = asyncio.get_running_loop()
         self.messages: dict[int, StoredMessage] = {}
+        self.own: set[int] = set()  # MIDs of our own mail, those that are gone too until somebody looks
         self.destinations: dict[str, Destination] = {}
         self._waiting: list[tuple[float, int, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -119,6 +120,8 @@ class Scheduler:
     def add(self, message: StoredMessage) -> None:
         """A message that has just been committed, or was found in the spool at start."""
         self.messages[message.mid] = message
+        if message.kind:
+            self.own.add(message.mid)
         if not message.held:
             self._place(message)
 
@@ -163,7 +166,10 @@ class Scheduler:
         destination = self.destinations.get(domain)
         if destination is None:
             destination = self.destinations[domain] = Destination(domain)
-        destination.ready.append(due)
+        if message.kind:
+            destination.ready.appendleft(due)  # our own mail does not stand in line
+        else:
+            destination.ready.append(due)
         self.pump(destination)
 
     # --- time --------------------------------------------------------------------------------
@@ -224,7 +230,11 @@ class Scheduler:
         while (
             destination.ready
             and not self.stopping
-            and (destination.active < EASY_COURIERS or len(destination.ready) > destination.active)
+            and (
+                destination.active < EASY_COURIERS
+                or len(destination.ready) > destination.active
+                or destination.ready[0].message.kind
+            )
         ):
             connection = destination.idle.pop() if destination.idle else None
             if connection is None and not self._claim(destination):
@@ -237,13 +247,14 @@ class Scheduler:
             self._start_courier(destination, due, connection)
 
     def _claim(self, destination: Destination) -> bool:
-        """One of the destination's connections, counted over all workers."""
+        """One of the destination's connections, counted over all workers. Mail of our own may have one above the limit."""
         limits = self._services.limits
-        limit = self.rule(destination).max_connections
+        more = 1 if destination.ready[0].message.kind else 0
+        limit = self.rule(destination).max_connections + more
         if destination.active + destination.closing < limit and limits.acquire(
             Kind.DESTINATION, destination.domain, limit
         ):
-            total = limit_number(self._services.runtime.document.delivery.max_connections)
+            total = limit_number(self._services.runtime.document.delivery.max_connections) + more
             if limits.acquire(Kind.DELIVERY, ALL, total):
                 return True
             limits.release(Kind.DESTINATION, destination.domain)

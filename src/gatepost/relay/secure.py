@@ -12,6 +12,7 @@ from typing import Any
 from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsWishes
 from gatepost.net.tls import TlsSession
 from gatepost.pki.judge import ChainVerdict, Purpose
+from gatepost.policy.destinations import notice_rule
 from gatepost.policy.hop import Hop
 from gatepost.policy.observed import Handshake, Judged, server_facts
 from gatepost.policy.tls_out import DestinationRule, plan_tls
@@ -29,7 +30,7 @@ def plan_for(
 ) -> TlsPlan:
     """The plan for a connection to this hop, for messages with these wishes."""
     return plan_tls(
-        rule,
+        notice_rule(rule) if wishes.in_clear else rule,
         hop.names,
         tlsa=hop.tlsa,
         sts=hop.sts,

@@ -49,6 +49,7 @@ from gatepost.store.spool.readers import BodyReader
 from gatepost.store.spool.records import (
     BodyDamaged,
     Change,
+    MessageKind,
     Progress,
     RecipientState,
     SpoolFailed,
@@ -66,6 +67,7 @@ __all__ = [
     "Change",
     "ExportPoint",
     "Files",
+    "MessageKind",
     "Progress",
     "RecipientState",
     "ShardDamaged",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -41,6 +41,14 @@ class BodyDamaged(Exception):
 
 class RecordDamaged(ValueError):
     """A row of the spool cannot be read back."""
+
+
+class MessageKind(IntEnum):
+    """Whose a message is. Only what the gateway itself makes is anything but ordinary."""
+
+    ORDINARY = 0
+    OWN = 1  # an alert
+    NOTICE = 2  # says without content that an alert could not be delivered over TLS; it goes in clear
 
 
 class RecipientState(StrEnum):
@@ -96,6 +104,7 @@ class StoredMessage:
     held: str = ""
     crashes: int = 0
     shard: int = -1
+    kind: MessageKind = MessageKind.ORDINARY
 
 
 @dataclass(slots=True)
@@ -165,6 +174,7 @@ def pack_message(message: StoredMessage) -> bytes:
         | _RET[envelope.ret] << 4
         | envelope.requiretls << 6
         | envelope.tls_optional << 7
+        | message.kind << 8
     )
     return _dump(
         [
@@ -194,6 +204,7 @@ def unpack_message(mid: int, packed: bytes) -> StoredMessage:
             requiretls=bool(flags & 64),
             tls_optional=bool(flags & 128),
         )
+        kind = MessageKind(flags >> 8 & 3)
     except (ValueError, TypeError, IndexError) as error:
         raise RecordDamaged(f"the row of message {mid} cannot be read: {error}") from error
     return StoredMessage(
@@ -206,6 +217,7 @@ def unpack_message(mid: int, packed: bytes) -> StoredMessage:
         icid=icid,
         about=about,
         progress=[Progress() for _ in envelope.recipients],
+        kind=kind,
     )
 
 

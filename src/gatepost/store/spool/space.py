@@ -30,13 +30,14 @@ class Space:
         self._spent = 0
         self._mutex = threading.Lock()
 
-    def room_for(self, size: int) -> bool:
-        """Would the reserve still be whole with this many octets more?"""
+    def room_for(self, size: int, *, own: bool = False) -> bool:
+        """Would the reserve still be whole with this many octets more? For mail of our own half of it."""
         with self._mutex:
             now = self.clock()
             if now - self._sampled_at >= self._settings.sample_interval:
                 self._sample(now)
-            return self._free - self._spent - size >= self._reserve
+            reserve = self._reserve // 2 if own else self._reserve
+            return self._free - self._spent - size >= reserve
 
     def spend(self, size: int) -> None:
         """So much was accepted."""

@@ -213,8 +213,10 @@ class Spool:
                 self._gatherer.add(shard.writer)
         return future
 
-    def room_for(self, size: int) -> bool:
+    def room_for(self, size: int, *, own: bool = False) -> bool:
         """May a message of this size be accepted? Cheap: free space is sampled once a second at most.
+
+        Mail of our `own` (alerts) may use half of the reserve: a disk that is full is what it may have to tell of.
 
         What is in the logs of our shards counts as used already: at the next checkpoint the databases grow by it, and
         without that room neither a mark nor a start would get through. (Other workers see to theirs.)
@@ -222,7 +224,7 @@ class Spool:
         logged = [shard.writer.log.octets for shard in self._shards.values() if not shard.failed]
         if not logged or logged[0] > self._settings.wal_limit:
             return False
-        return self._space.room_for(size + sum(logged))
+        return self._space.room_for(size + sum(logged), own=own)
 
     def _primary(self) -> Shard:
         for shard in self._shards.values():
