@@ -13,7 +13,7 @@ least has no newer one in common with us.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,7 @@ from gatepost.core.tlsa import TlsaAnswer
 from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Anchors, ChainVerdict, Crls, Judge, Purpose
 from gatepost.policy.admit import Rules
+from gatepost.policy.destinations import notice_rule
 from gatepost.policy.observed import Handshake, Judged, server_facts
 from gatepost.policy.recorded import NOT_ASKED, names_of, sts_of, tlsa_of
 from gatepost.policy.requiretls import strengthened
@@ -174,11 +175,17 @@ def try_connection(
 ) -> Verdict:
     """What the policy makes of a recorded connection when it carries mail for `domain`."""
     rule = trial.destinations.find(domain, trial.today)
+    rule = notice_rule(rule) if wishes.in_clear else rule
     asks = strengthened(rule) if wishes.requiretls else rule
     known = _known(trial, hosts, asks, row, domain)
     if isinstance(known, Doubt):
         return Verdict(doubt=known)
-    given = {"clear_allowed": clear_allowed, "broken_attempts": broken_attempts, **asdict(wishes)}
+    given = {
+        "clear_allowed": clear_allowed,
+        "broken_attempts": broken_attempts,
+        "requiretls": wishes.requiretls,
+        "tls_optional": wishes.tls_optional,
+    }
     verdict = _judge(trial, hosts, row, rule, known, given)
     if not known.unsure or verdict.outcome is None:
         return verdict

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from gatepost.core.tls import TlsOutcome, TlsStage, TlsWishes
+from gatepost.policy.destinations import NOTICE_PATH
 from gatepost.policy.recorded import names_of
 from gatepost.policy.route import FixedHosts, NextHop, Reject, RouteHost, UseAddress, UseDns
 from gatepost.policy.tls_out import HopNames
@@ -245,10 +246,11 @@ class Deliveries:
 
 def _wishes(last: DeliveryRow, connection: ConnectionRow | None) -> TlsWishes:
     """What the message asked: as its delivery says, or as the connection was made for it."""
-    if last.result == DELIVERED:
-        return TlsWishes(last.wishes == "requiretls", last.wishes == "tls-optional")
     tls = (connection.facts["tls"] if connection is not None else None) or {}
-    return TlsWishes(bool(tls.get("requiretls")), bool(tls.get("tls_optional")))
+    in_clear = tls.get("rule") == NOTICE_PATH
+    if last.result == DELIVERED:
+        return TlsWishes(last.wishes == "requiretls", last.wishes == "tls-optional", in_clear)
+    return TlsWishes(bool(tls.get("requiretls")), bool(tls.get("tls_optional")), in_clear)
 
 
 def _doubt(made: _Attempt, doubt: Doubt, row: ConnectionRow) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsWishes
 from gatepost.net.tls import TlsSession
 from gatepost.pki.judge import ChainVerdict, Purpose
-from gatepost.policy.destinations import notice_rule
+from gatepost.policy.destinations import NOTICE_PATH, notice_rule
 from gatepost.policy.hop import Hop
 from gatepost.policy.observed import Handshake, Judged, server_facts
 from gatepost.policy.tls_out import DestinationRule, plan_tls
@@ -72,6 +72,7 @@ def pool_key(hop: Hop, plan: TlsPlan, runtime: Runtime) -> tuple[Any, ...]:
         hop.address,
         hop.port,
         *_of_plan(plan),
+        plan.rule == NOTICE_PATH,  # a notice has a connection of its own
         plan.monitored and _of_plan(plan.monitored),  # nobody judges a certificate again
         (runtime.anchors.version, runtime.crls.version) if plan.judges_chain else "",
     )
