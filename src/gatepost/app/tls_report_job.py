@@ -210,6 +210,8 @@ class TlsReportJob:
                     sums, self._vault, self._gateway, self._clock, settings.reporter, links.http
                 )
                 await sender.send(sums.due_sendings(self._clock.now(), BATCH))
+        if len(days) == BATCH:
+            return AT_ONCE
         due = sums.next_due(today)
         return LOOK if due is None else min(max(due - self._clock.now(), AT_ONCE), LOOK)
 

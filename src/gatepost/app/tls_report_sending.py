@@ -6,6 +6,9 @@ receivers have to ignore it; it waits, and goes once there is a key.
 
 By https the compressed report is posted as it is; 200 and 201 are success, whatever else the server says is not. The host's name is
 looked up and its addresses are checked like those of any stranger's URL: no inside address, no redirect.
+
+Limits. A desk that dies between a destination's yes and writing it down sends that report once more: it has the same report-id and octets,
+so receivers count it once.
 """
 
 from __future__ import annotations

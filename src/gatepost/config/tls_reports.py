@@ -69,7 +69,9 @@ def report_findings(document: Document) -> Iterator[Finding]:
             (_SECTION, "from"), "is not ASCII, as the header of a report is", "name a plain mailbox"
         )
     if host != domain and not host.endswith(f".{domain}"):
-        text = f"{host} is not below {domain}, so receivers may take the signature for a stranger's"
+        text = (
+            f"{host} is neither {domain} nor below it, so receivers may take the signature for a stranger's"
+        )
         yield Finding(
             (_SECTION, "dkim_domain"), text, "name the sender's domain, or one above it", warning=True
         )
