@@ -203,6 +203,27 @@ def test_one_address_has_its_places_and_gives_them_back() -> None:
     run(main)
 
 
+def test_where_all_places_are_taken_who_has_waited_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_server, "MAX_CONNECTIONS", 3)
+
+    async def main() -> None:
+        async with serving(seconds=30.0) as port:
+            held = [await port.connect() for _ in range(3)]
+            with pytest.raises((ssl.SSLError, OSError)):
+                await port.connect()  # nobody has had time enough yet
+            monkeypatch.setattr(public_server, "GRACE", 0.0)
+            assert status(await port.ask(get())) == "HTTP/1.1 200 OK"
+            reader, writer = held[0]
+            assert await until_the_end(reader) == b""
+            for reader, writer in held[1:]:
+                writer.write(get())
+                assert status(await reader.read()) == "HTTP/1.1 200 OK"
+            for _, writer in held:
+                writer.transport.abort()
+
+    run(main)
+
+
 def test_networks_of_ipv6_count_as_one() -> None:
     assert public_server.owner_of("2001:db8::1") == public_server.owner_of("2001:db8::2:1")
     assert public_server.owner_of("192.0.2.1") != public_server.owner_of("192.0.2.2")

@@ -6,8 +6,9 @@ that are open go on with what they have, new ones get the new.
 
 What a stranger can do. Everything up to the answer has `SECONDS`, a body that the site wants `BODY_SECONDS`; at most
 `MAX_CONNECTIONS` are open at once, `MAX_OF_ADDRESS` of one address (or one IPv6 network of 64 bits), further ones are closed before
-a handshake; eight bodies are taken at once, two of one address. So one that says nothing, or one octet now and then, keeps its own places and nobody else's. For a name that is not
-served there is no certificate, and no handshake comes about.
+a handshake; eight bodies are taken at once, two of one address. So one that says nothing, or one octet now and then, keeps its own places and
+nobody else's. Where many together hold every place, who has waited longest goes for the next that comes, after `GRACE` seconds: that is time
+enough for a request. For a name that is not served there is no certificate, and no handshake comes about.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ MAX_BODIES, MAX_BODIES_OF_ADDRESS = (
 )  # that are being taken at once: each may hold as much memory as the site allows
 SECONDS = 10.0  # from the first octet of the handshake to the last of the header
 BODY_SECONDS = 60.0
+GRACE = 2.0
 HTTP_PROTOCOLS = (b"http/1.1",)
 
 
@@ -85,6 +87,7 @@ class PublicServer:
         self._body_seconds = body_seconds
         self._listeners: dict[str, Listener] = {}
         self._open: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], float] = {}  # without a whole header yet, the longest first
         self._of_address: Counter[str] = Counter()
         self._bodies: Counter[str] = Counter()
         self._context: ServerContext | None = None
@@ -125,29 +128,41 @@ class PublicServer:
     def _connected(self, sock: socket.socket, peer: SocketAddress) -> None:
         owner = owner_of(peer.host)
         context, site = self._context, self._site
-        full = len(self._open) >= MAX_CONNECTIONS or self._of_address[owner] >= MAX_OF_ADDRESS
-        if context is None or site is None or full:
+        if context is None or site is None or not self._has_place(owner):
             sock.close()
             return
-        self._of_address[owner] += 1
-        task = self._reactor.loop.create_task(self._serve(sock, peer, context, site))
-        self._open.add(task)
-        task.add_done_callback(lambda done: self._gone(done, owner))
-
-    def _gone(self, task: asyncio.Task[None], owner: str) -> None:
-        self._open.discard(task)
-        self._of_address[owner] -= 1
-        if self._of_address[owner] <= 0:
-            del self._of_address[owner]
-
-    async def _serve(
-        self, sock: socket.socket, peer: SocketAddress, context: ServerContext, site: Site
-    ) -> None:
         try:
             stream = Stream(self._reactor, sock, peer)
         except OSError:  # gone before it was looked at
             sock.close()
             return
+        self._of_address[owner] += 1
+        task = self._reactor.loop.create_task(self._serve(stream, context, site))
+        self._open.add(task)
+        self._waiting[task] = self._reactor.loop.time()
+        task.add_done_callback(lambda done: self._gone(done, stream, owner))
+
+    def _has_place(self, owner: str) -> bool:
+        """Whether one more may come; where all places are taken, the one that has waited longest gives its own."""
+        if self._of_address[owner] >= MAX_OF_ADDRESS:
+            return False
+        if len(self._open) < MAX_CONNECTIONS:
+            return True
+        longest = next(iter(self._waiting), None)
+        if longest is None or self._reactor.loop.time() - self._waiting[longest] < GRACE:
+            return False
+        del self._waiting[longest]
+        return longest.cancel()
+
+    def _gone(self, task: asyncio.Task[None], stream: Stream, owner: str) -> None:
+        stream.abort()  # also where it was cancelled before its first step
+        self._open.discard(task)
+        self._waiting.pop(task, None)
+        self._of_address[owner] -= 1
+        if self._of_address[owner] <= 0:
+            del self._of_address[owner]
+
+    async def _serve(self, stream: Stream, context: ServerContext, site: Site) -> None:
         try:
             stream.set_deadline(self._seconds)
             session = await stream.start_tls(context)
@@ -167,6 +182,7 @@ class PublicServer:
             reader = HeadReader()
             while (request := reader.receive(await _some(stream))) is None:
                 continue
+            self._has_asked()
             head = request.method == "HEAD"
             if request.host != asked:
                 return NOT_FOUND, head
@@ -175,6 +191,12 @@ class PublicServer:
             return await self._with_body(stream, request, reader.rest, site), head
         except HttpFault as fault:
             return Answer(fault.status), head
+
+    def _has_asked(self) -> None:
+        """The connection at hand is not among those any more that may have to go."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._waiting.pop(task, None)
 
     async def _with_body(self, stream: Stream, request: Request, begun: bytes, site: Site) -> Answer:
         peer = stream.peer.host
