@@ -32,6 +32,7 @@ class Bench:
         self.log = LogFile(self.home.logs, self.home.event_log.name, JsonLogFormat(), self.clock, keep=2)
         self.events: list[Event] = []
         self.mid = 0
+        self.free = 1 << 39
         self.configure()
         self.restart()
 
@@ -40,7 +41,14 @@ class Bench:
         self.config.commit(self.config.latest_number(), content, "test", "", self.clock.at)
 
     def restart(self, limit: int = records_job.LIMIT) -> None:
-        self.job = RecordsJob(self.home, self.config, self.events.append, self.clock, limit=limit)
+        self.job = RecordsJob(
+            self.home,
+            self.config,
+            self.events.append,
+            self.clock,
+            limit=limit,
+            space=lambda _: (self.free, 1 << 40),
+        )
 
     def look(self) -> float:
         return asyncio.run(self.job.run())
@@ -132,6 +140,19 @@ def test_a_full_disk_is_told_once_and_nothing_is_missing_afterwards(bench: Bench
     assert bench.look() == LOOK
     assert bench.told()[1:] == [WORKS]
     assert bench.kept() == list(range(1, 2002))
+
+
+def test_the_last_of_a_disk_is_left_to_mail(bench: Bench) -> None:
+    bench.deliver()
+    bench.look()
+    bench.deliver()
+    bench.free = 300 << 20
+    assert bench.look() == AFTER_TROUBLE
+    assert "the disk is nearly full, 300 MB are free" in bench.told()[0]
+    assert bench.kept() == [1]
+    bench.free = 1 << 39
+    assert bench.look() == LOOK
+    assert bench.kept() == [1, 2]
 
 
 def test_a_trouble_that_lasts_is_told_once(bench: Bench) -> None:

@@ -4,7 +4,7 @@ How it works. Every two seconds it reads what `events.jsonl` got since the last 
 more is there, puts together what belongs together (`track.records`) and writes it with the position in one transaction (`store.records`). So a
 desk that ends anywhere counts nothing twice. Once a minute what is too old, or too much, is removed.
 
-Records never stop mail, and never stop the desk. Where they cannot be written (a full disk) the log is read again from the last position that
+Records never stop mail, and never stop the desk. They leave free what the spool keeps in reserve, and as much again. Where they cannot be written the log is read again from the last position that
 was kept, half a minute later; a database that is damaged is put aside as `records.db.damaged`, and a new one is filled from the log files that
 are there. Each such trouble is told once, and its end.
 
@@ -14,8 +14,10 @@ Limits. A log file that is removed, or put away and pruned before it was read, l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -27,6 +29,7 @@ from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.records import NewerForm, RecordsFailed, RecordStore, set_aside
+from gatepost.store.spool import SpoolSettings
 from gatepost.track.event_reader import START, EventReader, Position, Read
 from gatepost.track.records import MAX_OPEN, Joiner
 
@@ -42,6 +45,16 @@ LOST = "log files were gone before they were read for records: deliveries and se
 WORKS = "Records of deliveries and sessions are kept again"
 
 
+class DiskNearlyFull(Exception):
+    """What is left belongs to mail."""
+
+
+def space_of(path: Path) -> tuple[int, int]:
+    """Octets that are free on the file system of a path, and all that it has."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
 class RecordsJob:
     """Implements `app.jobs.Job`."""
 
@@ -55,6 +68,7 @@ class RecordsJob:
         clock: Clock,
         *,
         limit: int = LIMIT,
+        space: Callable[[Path], tuple[int, int]] = space_of,
     ) -> None:
         self._path = home.records_db
         self._config = store
@@ -62,6 +76,7 @@ class RecordsJob:
         self._emit = emit
         self._clock = clock
         self._limit = limit
+        self._space = space
         self._version = 0
         self._settings = Records()
         self._store: RecordStore | None = None
@@ -81,7 +96,7 @@ class RecordsJob:
         except (apsw.CorruptError, apsw.NotADBError) as error:
             self._close()
             return await self._begin_anew(str(error))
-        except (RecordsFailed, NewerForm, OSError) as error:
+        except (RecordsFailed, NewerForm, DiskNearlyFull, OSError) as error:
             self._close()
             self._told(f"Records of deliveries and sessions cannot be kept: {error}")
             return AFTER_TROUBLE
@@ -120,6 +135,7 @@ class RecordsJob:
         store = self._opened()
         read = self._reader.read(self._position, self._joiner.kinds, self._limit)
         if read.position != self._position:
+            self._require_room()
             position = orjson.dumps(asdict(read.position))
             store.write(self._joiner.take(read.events), position, self._clock.now())
             self._position = read.position
@@ -132,6 +148,12 @@ class RecordsJob:
             self._position = _unpacked(store.position())
             self._joiner = Joiner(store.open_sessions(self._clock.now() - DAY, MAX_OPEN))
         return self._store
+
+    def _require_room(self) -> None:
+        free, total = self._space(self._path.parent)
+        spool = SpoolSettings()
+        if free < 2 * min(int(total * spool.reserve_share), spool.reserve_bytes):
+            raise DiskNearlyFull(f"the disk is nearly full, {free >> 20} MB are free")
 
     def _prune(self, store: RecordStore) -> None:
         now = self._clock.now()
