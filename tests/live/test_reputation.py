@@ -31,6 +31,7 @@ RECORDS = {
     "11.113.0.203.bad.example": {"A": ["127.0.0.4"]},
     "14.113.0.203.bad.example": {"A": ["127.0.0.2", "127.0.0.4", "127.0.0.9"]},
     "6.6.6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bad.example": {"A": ["127.0.0.2"]},
+    "13.113.0.203.good.example": {"A": ["198.51.100.1"]},
     "2.0.0.127.good.example": {"A": ["127.0.0.2"]},
     "12.113.0.203.good.example": {"A": ["127.0.5.3"]},
     # A list that went away: its zone answers everything.
@@ -133,6 +134,13 @@ def test_the_command_foretells_it(stage: Stage) -> None:
         found = json.loads(stage.gateway.command("reputation", BAD, "--json"))
     assert (found["score"], found["listeners"][0]["group"]) == (-4.0, "BLOCKED_LIST")
     assert [one["said"] for one in found["lists"]] == ["listed", "not listed", "left out"]
+
+
+def test_an_answer_that_is_none_of_a_list_is_warned_of(stage: Stage) -> None:
+    assert stage.greeting(NEW) == 220
+    stage.gateway.wait_for_log(
+        r"Warning: DNS list good\.example: an answer does not count: its answer 198\.51\.100\.1 is not one"
+    )
 
 
 def test_somebody_is_told_of_the_list_that_lists_everything(stage: Stage) -> None:

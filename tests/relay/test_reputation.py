@@ -106,6 +106,19 @@ def test_a_list_that_lists_everything_is_left_out() -> None:
     run(main)
 
 
+def test_answers_that_do_not_count_are_told_of_once_an_hour() -> None:
+    async def main(dns: Lists, scores: SenderScores) -> None:
+        dns.set_addresses("7.2.0.192.bad.example", "203.0.113.80")
+        standing = await scores.standing(dns, RULES, PEER)  # type: ignore[arg-type]
+        assert (standing.score, standing.answers[0].said) == (NoScore.NONE, Said.IGNORED)
+        assert scores.complaints(standing) == [
+            "DNS list bad.example: an answer does not count: its answer 203.0.113.80 is not one of a DNS list"
+        ]
+        assert scores.complaints(standing) == []
+
+    run(main)
+
+
 def test_inside_addresses_are_not_asked_about() -> None:
     async def main(dns: Lists, scores: SenderScores) -> None:
         standing = scores.begin(dns, RULES, ipaddress.ip_address("127.0.0.1"))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 
-from gatepost.core.events import ConnectionAdmitted, ConnectionOpened
+from gatepost.core.events import ConnectionAdmitted, ConnectionOpened, Warned
 from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
 from gatepost.net.stream import Stream
@@ -38,7 +38,12 @@ async def learn(
         return await look_up(services, rules, peer), NOT_ENABLED
     standing = services.scores.begin(services.resolver, scores, ipaddress.ip_address(peer))
     host = await look_up(services, rules, peer)
-    return host, standing if isinstance(standing, Standing) else await asyncio.shield(standing)
+    if isinstance(standing, Standing):
+        return host, standing
+    found = await asyncio.shield(standing)
+    for text in services.scores.complaints(found):
+        services.journal.emit(Warned(services.clock.now(), text))
+    return host, found
 
 
 def name_of(answer: PtrAnswer) -> PeerName:

@@ -40,6 +40,7 @@ from gatepost.policy.reputation import (
 SECONDS = 2.0
 CHECK_AGAIN = 86_400.0
 CHECK_SOON = 60.0
+COMPLAIN_AGAIN = 3_600.0
 MAX_SCORES = 10_000
 
 
@@ -53,6 +54,7 @@ class SenderScores:
         self._counts = CacheCounts()
         self._running: dict[tuple[IPAddress, int], asyncio.Task[Standing]] = {}
         self._checked: dict[ScoredList, tuple[float, Health]] = {}
+        self._complained: dict[str, float] = {}  # zone -> when the log may be told again
         self._checking: dict[ScoredList, asyncio.Task[Health]] = {}
 
     def begin(
@@ -87,10 +89,21 @@ class SenderScores:
         begun = self.begin(resolver, rules, peer)
         return begun if isinstance(begun, Standing) else await asyncio.shield(begun)
 
+    def complaints(self, standing: Standing) -> list[str]:
+        """What the log is to be told of answers that do not count, once an hour for each list."""
+        now = asyncio.get_running_loop().time()
+        found = []
+        for one in standing.answers:
+            if one.said is Said.IGNORED and self._complained.get(one.zone, now) <= now:
+                self._complained[one.zone] = now + COMPLAIN_AGAIN
+                found.append(f"DNS list {one.zone}: an answer does not count: {one.detail}")
+        return found
+
     def check(self, resolver: Resolver, rules: ScoreRules) -> None:
         """Try the lists of a configuration that comes into force, so that the first sender need not wait for that."""
         for one in [one for one in self._checked if one not in rules.lists]:
             del self._checked[one]
+            self._complained.pop(one.zone, None)
         if rules.asked:
             for one in rules.lists:
                 self._check(resolver, one)
