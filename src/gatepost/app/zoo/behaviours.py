@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import socket
 from collections.abc import Callable, Mapping
 
 from OpenSSL import SSL
 
 from gatepost.app.zoo import flights
+from gatepost.app.zoo.certificates import tlv
 from gatepost.app.zoo.flights import Suite
 from gatepost.app.zoo.hosts import Behaviour, Talk, server_context
 
@@ -195,6 +198,32 @@ def _only_with_sni(talk: Talk) -> None:
     serve(talk)
 
 
+def _small_group(talk: Talk) -> None:
+    """Diffie-Hellman in the group of 1,024 bits that everybody had, the second one of Oakley."""
+    context = server_context(
+        talk.host.shown, newest=SSL.TLS1_2_VERSION, ciphers="DHE-RSA-AES256-GCM-SHA384:@SECLEVEL=0"
+    )
+    der = tlv(0x30, tlv(0x02, b"\0" + bytes.fromhex(_OAKLEY_2)) + tlv(0x02, b"\x02"))
+    pem = b"-----BEGIN DH PARAMETERS-----\n" + base64.encodebytes(der) + b"-----END DH PARAMETERS-----\n"
+    descriptor = os.memfd_create("zoo-group", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, pem)
+        context.load_tmp_dh(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    talk.say(b"220 2.0.0 ready\r\n")
+    talk.secure(context)
+    serve(talk)
+
+
+_OAKLEY_2 = (
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74"
+    "020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F1437"
+    "4FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED"
+    "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF"
+)
+
+
 def _chain(talk: Talk) -> tuple[bytes, ...]:
     return talk.host.shown.chain
 
@@ -233,6 +262,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "anonymous": _flight(Suite.ANONYMOUS_DH),
     "compressed": _flight(Suite.ECDHE_RSA, flights.sha1_signed, compression=1),
     "dh-512": _flight(Suite.DHE_RSA, flights.small_group),
+    "dh-1024": _in_clear_or_behind(_small_group),
     "sha1-signed": _flight(Suite.ECDHE_RSA, flights.sha1_signed),
     "by-hand": _flight(Suite.ECDHE_RSA, flights.sha1_signed),
     "no-close-notify": _in_clear_or_behind(_without_close_notify),

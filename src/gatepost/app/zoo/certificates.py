@@ -100,12 +100,13 @@ def resigned(keepers: Keepers, issued: Issued, old: bytes, new: bytes) -> Shown:
     key = keepers.ca.key
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     changed = body.replace(old, new)
-    signature = _tlv(0x03, b"\0" + key.sign(changed, ec.ECDSA(SHA256())))
+    signature = tlv(0x03, b"\0" + key.sign(changed, ec.ECDSA(SHA256())))
     made = shown(issued)
-    return replace(made, chain=(_tlv(0x30, changed + _ECDSA_SHA256 + signature), *made.chain[1:]))
+    return replace(made, chain=(tlv(0x30, changed + _ECDSA_SHA256 + signature), *made.chain[1:]))
 
 
-def _tlv(tag: int, content: bytes) -> bytes:
+def tlv(tag: int, content: bytes) -> bytes:
+    """One DER element of less than 64 KiB."""
     size = len(content)
     length = bytes((size,)) if size < 0x80 else bytes((0x82, size >> 8, size & 0xFF))
     return bytes((tag,)) + length + content

@@ -5,7 +5,11 @@ from __future__ import annotations
 from gatepost.app.zoo.table.shape import StruckOut
 
 STRUCK_OUT = (
-    StruckOut("C37", "all of it", "REQUIRETLS is a wish of one message, not of a domain"),
+    StruckOut(
+        "C37",
+        "all of it",
+        "REQUIRETLS is a wish of one message, not of a domain: tests/policy/test_requiretls.py",
+    ),
     StruckOut("C38", "all of it", "TLSRPT is about reports, not about deliveries"),
     StruckOut("C39", "all of it", "sessions are never resumed, in neither direction: tests/net/test_tls.py"),
     StruckOut(

@@ -121,6 +121,14 @@ BROKEN = (
 )
 WEAK = (
     _one(
+        "dh-1024",
+        "C33",
+        "dh-1024",
+        "A Diffie-Hellman group of 1,024 bits, the smallest that is taken.",
+        fine(),
+        shows="rsa",
+    ),
+    _one(
         "rsa-1024",
         "C33",
         "proper",
