@@ -262,6 +262,22 @@ def test_what_cannot_be_done_comes_back(world: World, name: str) -> None:
         assert not mails_to(receiver, name)
 
 
+@pytest.mark.parametrize("name", [*RETURNED, *DELIVERED])
+def test_explain_foretells_it(world: World, name: str) -> None:
+    with world.network.gateway():
+        said = world.gateway.command("explain", f"{name}.example", "--live", "--requiretls")
+    assert "For a message that requires TLS on its whole way (REQUIRETLS)" in said
+    last = " ".join(said.split("A message would ")[-1].split())
+    if name in DELIVERED:
+        assert last.startswith("go to ")
+        assert "encrypted and verified" in last
+    else:
+        assert last.startswith("bounce: ")
+        assert RETURNED[name].reason in last
+        assert RETURNED[name].status in last
+        assert "would never pass here: " in said or name == "off"
+
+
 def test_through_two_gateways(world: World) -> None:
     """Ours proves the second by its records, the second its next host by the operator's route and an authority."""
     world.sent("chain", "REQUIRETLS", content=text_message(subject="chain"))

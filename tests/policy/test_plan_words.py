@@ -118,6 +118,30 @@ ENFORCED = (D, StsPolicy(Mode.ENFORCE, 86400, (MX,)))
             plan(TlsLevel.PREFERRED, sts=(D, StsPolicy(Mode.ENFORCE, 86400, ("else.example",)))),
             ("nothing at all: the MTA-STS policy of partner.example does not name mx.partner.example",),
         ),
+        (
+            plan(TlsLevel.PREFERRED, SIGNED, requiretls=True),
+            (
+                "nothing without TLS (the message requires it)",
+                "the certificate must come from a trusted authority and be in date, and prove the host by its own name,"
+                " mx.partner.example (from signed DNS)",
+                "the host must offer REQUIRETLS inside TLS",
+            ),
+        ),
+        (
+            plan(TlsLevel.PREFERRED, SIGNED, requiretls=True, tlsa=found(EE)),
+            (
+                "nothing without TLS (the message requires it)",
+                "the certificate must match the TLSA record of mx.partner.example (names and dates do not matter then)",
+                "the host must offer REQUIRETLS inside TLS",
+            ),
+        ),
+        (
+            plan(TlsLevel.PREFERRED, requiretls=True),
+            (
+                "nothing at all: the message requires TLS, and nothing proves that mx.partner.example takes the mail of"
+                " partner.example: neither signed MX records nor an enforced MTA-STS policy",
+            ),
+        ),
     ],
 )
 def test_the_words_of_a_plan(made: TlsPlan, words: tuple[str, ...]) -> None:
@@ -155,13 +179,14 @@ plans = st.builds(
     broken_attempts=st.integers(0, 2),
     tlsa=answers,
     sts=policies,
+    requiretls=st.booleans(),
 )
 
 
 @settings(max_examples=100)
-@given(plans, st.booleans(), st.booleans(), st.booleans(), st.booleans())
+@given(plans, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_a_certificate_that_the_words_allow_passes_and_no_other(
-    made: TlsPlan, dane: bool, chain: bool, listed: bool, named: bool
+    made: TlsPlan, dane: bool, chain: bool, listed: bool, named: bool, proven: bool
 ) -> None:
     text = " ".join(may_pass(made))
     facts = TlsFacts(
@@ -171,6 +196,7 @@ def test_a_certificate_that_the_words_allow_passes_and_no_other(
         match=NameMatch(made.names[0], "DNS:x") if named and made.names else None,
         sts_match=listed,
         dane_match="DANE-EE 3 1 1" if dane else "",
+        host_match=NameMatch(made.host_names[0], "DNS:x") if proven and made.host_names else None,
     )
     wanted = {
         "match the TLSA record": dane,
@@ -178,6 +204,7 @@ def test_a_certificate_that_the_words_allow_passes_and_no_other(
         "from a trusted authority": chain,
         "as MTA-STS wants it": listed,
         "be valid for ": named,
+        "prove the host by its own name": proven,
     }
     demands = [fulfilled for words, fulfilled in wanted.items() if "must" in text and words in text]
     if "nothing at all" in text:

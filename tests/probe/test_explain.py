@@ -114,6 +114,7 @@ def test_the_whole_tree_has_stable_keys() -> None:
         "rules": None,
         "delivery": None,
         "notes": ["a note"],
+        "requiretls": False,
     }
 
 

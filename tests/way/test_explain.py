@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.fakes.ca import Issued, TestAuthority
 from tests.fakes.gateway_parts import Gateway, authority, controls, gateway, own_certificate
-from tests.fakes.peer import FakePeer, Handshake
+from tests.fakes.peer import CAPABILITIES, FakePeer, Handshake
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.time_travel import Watched, run
 
@@ -57,8 +57,8 @@ def issued(kind: str) -> Issued:
     return authority().issue([DOMAIN if kind == "good" else "other.example"])
 
 
-def peer_of(kind: str) -> FakePeer:
-    choices = dict(PEERS[kind])
+def peer_of(kind: str, **more: Any) -> FakePeer:
+    choices = {**PEERS[kind], **more}
     if "certificate" in choices:
         choices["certificate"] = issued(choices["certificate"])
     return FakePeer(**choices)
@@ -97,6 +97,40 @@ def test_what_is_foretold_is_what_happens(tmp_path: Path, level: str, kind: str)
                 assert call["failure"] == tree["result"]["failure"] == it.stored(mid).progress[0].text
                 told = [line.partition("TLS failed: ")[2] for line in it.log.lines if "TLS failed: " in line]
                 assert told == ([outcome["reason"]] if outcome is not None else [])
+
+    run(main)
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, (*CAPABILITIES, "REQUIRETLS")])
+@pytest.mark.parametrize("kind", ["no STARTTLS", "454", "good", "stranger"])
+@pytest.mark.parametrize("level", ["none", "preferred", "required-verify"])
+def test_what_is_foretold_to_a_message_that_requires_tls(
+    tmp_path: Path, level: str, kind: str, capabilities: tuple[str, ...]
+) -> None:
+    async def main() -> None:
+        async with (
+            peer_of(kind, capabilities=capabilities) as peer,
+            gateway(tmp_path, routes={DOMAIN: peer.port}, destination_controls=controls(level)) as it,
+        ):
+            tree = (await explained(it, tmp_path, requiretls=True))["delivery"]
+            (host,) = tree["hosts"]
+            call, result = host["addresses"][0]["call"], tree["result"]
+            assert host["plan"]["requiretls"]
+            assert not peer.mails
+            mid = await it.inject("a@sender.example", f"b@{DOMAIN}", requiretls=True)
+            await it.log.line(
+                {"deliverable": "Message finished", "bounce": "Bounced:", "delay": "Delayed:"}[
+                    result["result"]
+                ],
+                f"MID {mid} ",
+            )
+            if call["passes"]:
+                assert [mail.tls for mail in peer.mails] == ["TLSv1.3"]
+            else:
+                (told,) = it.log.with_("Bounced:", f"MID {mid} ") or it.log.with_("Delayed:", f"MID {mid} ")
+                assert result["failure"] == call["failure"]
+                assert f"{result['status']} (" in told
+                assert result["failure"] in told
 
     run(main)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatepost.core.errors import Exit, OperatorError
-from gatepost.core.tls import ClientHello
+from gatepost.core.tls import ClientHello, TlsWishes
 from gatepost.net.resolver import Resolver
 from gatepost.pki.doctor import diagnose
 from gatepost.pki.judge import Purpose
@@ -62,7 +62,7 @@ class Explaining:
         self._running = 0
 
     async def answer(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """`{"domain", "live"}`, for a candidate also `"payload"` (store.payload, without keys) and `"same_certificate"`.
+        """`{"domain", "live", "requiretls"}`, for a candidate also `"payload"` (store.payload, without keys) and `"same_certificate"`.
 
         The domain is normalised. Raises OperatorError.
         """
@@ -159,7 +159,8 @@ def _unheard(text: str) -> None:
 async def _explained(services: Services, args: Mapping[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
     runtime, domain, live = services.runtime, str(args["domain"]), bool(args["live"])
     tables = Tables(runtime.document, runtime.destinations, runtime.routes, services.today())
-    delivery = await _walk(services, tables, domain, live=live)
+    wishes = TlsWishes(requiretls=bool(args.get("requiretls")))
+    delivery = await _walk(services, tables, domain, wishes, live=live)
     return explain(
         tables,
         domain,
@@ -168,12 +169,15 @@ async def _explained(services: Services, args: Mapping[str, Any], notes: tuple[s
         live=live,
         delivery=delivery,
         notes=notes,
+        requiretls=wishes.requiretls,
     ).document()
 
 
-async def _walk(services: Services, tables: Tables, domain: str, *, live: bool) -> Delivery:
+async def _walk(
+    services: Services, tables: Tables, domain: str, wishes: TlsWishes, *, live: bool
+) -> Delivery:
     runtime = services.runtime
-    walk = Walk(services, runtime, domain, runtime.destinations.find(domain, tables.today))
+    walk = Walk(services, runtime, domain, runtime.destinations.find(domain, tables.today), wishes)
     found = await walk.look()
     planned = [(hop, walk.plan(hop)) for hop in found.hops]
     came = await walk.call(found.hops) if live and found.hops else Calls()

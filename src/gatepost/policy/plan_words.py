@@ -23,12 +23,13 @@ _MADE_UP = "made up"
 
 def may_pass(plan: TlsPlan) -> tuple[str, ...]:
     """What may be sent on a connection under this plan, sentence by sentence."""
-    if plan.forbidden:
-        return (f"nothing at all: {plan.forbidden}",)
+    if plan.forbidden or plan.returned:
+        return (f"nothing at all: {plan.forbidden or plan.returned}",)
     untried = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
     if untried.may_pass:
         return (f"everything, in clear: {untried.reason}",)
-    return (_without_tls(plan), *_certificate(plan), *_testing(plan))
+    promise = ("the host must offer REQUIRETLS inside TLS",) if plan.requiretls else ()
+    return (_without_tls(plan), *_certificate(plan), *promise, *_testing(plan))
 
 
 def _without_tls(plan: TlsPlan) -> str:
@@ -47,6 +48,8 @@ def _why_mandatory(plan: TlsPlan) -> Iterable[str]:
         yield f"{plan.dane.base} has TLSA records"
     if plan.sts is not None and plan.sts_enforced:
         yield f"the MTA-STS policy of {plan.sts.domain} is enforced"
+    if plan.requiretls:
+        yield "the message requires it"
 
 
 def _certificate(plan: TlsPlan) -> Iterable[str]:
@@ -60,6 +63,8 @@ def _certificate(plan: TlsPlan) -> Iterable[str]:
         wanted.append(f"carry the host's name, {plan.sts.host.name}, as MTA-STS wants it")
     if not _passes(plan, named=False):
         wanted.append(f"be valid for {_names(plan.names)}")
+    if not _passes(plan, proven=False):
+        wanted.append(f"prove the host by its own name, {_names(plan.host_names)}")
     if wanted:
         yield f"the certificate must {', and '.join(wanted)}"
     elif not _passes(plan, dane=False, chain=False, listed=False, named=False):
@@ -82,10 +87,17 @@ def _testing(plan: TlsPlan) -> Iterable[str]:
 
 
 def _passes(
-    plan: TlsPlan, *, dane: bool = True, chain: bool = True, listed: bool = True, named: bool = True
+    plan: TlsPlan,
+    *,
+    dane: bool = True,
+    chain: bool = True,
+    listed: bool = True,
+    named: bool = True,
+    proven: bool = True,
 ) -> bool:
     """Whether mail passes on a session whose certificate is right in all but the things that are False."""
     match = NameMatch(plan.names[0], _MADE_UP) if named and plan.names else None
+    host = NameMatch(plan.host_names[0], _MADE_UP) if proven and plan.host_names else None
     facts = TlsFacts(
         TlsStage.ESTABLISHED,
         chain_judged=True,
@@ -95,22 +107,24 @@ def _passes(
         sts_match=listed,
         dane_match=_MADE_UP if dane else "",
         dane_problem="" if dane else _MADE_UP,
+        host_match=host,
     )
     return judge_tls(plan, facts).verdict is not TlsVerdict.REFUSED
 
 
 def _records(plan: TlsPlan) -> str:
-    assert plan.dane is not None
-    count = len(plan.dane.records)
+    dane = plan.records
+    assert dane is not None
+    count = len(dane.records)
     which = "the TLSA record" if count == 1 else f"one of the {count} TLSA records"
-    usages = {record.usage for record in plan.dane.records}
+    usages = {record.usage for record in dane.records}
     if usages == {Usage.DANE_EE}:
         how = "names and dates do not matter then"
     elif usages == {Usage.DANE_TA}:
-        how = f"it must be in date then, and valid for {_names(plan.dane.names)}"
+        how = f"it must be in date then, and valid for {_names(dane.names)}"
     else:
-        how = f"by an issuer's record (2) it must be in date and valid for {_names(plan.dane.names)} too"
-    return f"match {which} of {plan.dane.base} ({how})"
+        how = f"by an issuer's record (2) it must be in date and valid for {_names(dane.names)} too"
+    return f"match {which} of {dane.base} ({how})"
 
 
 def _names(names: Iterable[ReferenceName]) -> str:

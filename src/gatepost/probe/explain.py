@@ -82,7 +82,10 @@ class Delivery(Node):
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Node):
-    """The tree. `delivery` is null where the gateway does not run; `notes` are what differs from a delivery."""
+    """The tree. `delivery` is null where the gateway does not run; `notes` are what differs from a delivery.
+
+    `requiretls`: it is about a message with REQUIRETLS.
+    """
 
     domain: str
     version: int
@@ -91,6 +94,7 @@ class Explanation(Node):
     rules: Rules
     delivery: Delivery | None
     notes: tuple[str, ...] = ()
+    requiretls: bool = False
 
 
 def recipient_domain(text: str) -> str:
@@ -122,10 +126,11 @@ def explain(
     live: bool = False,
     delivery: Delivery | None = None,
     notes: Sequence[str] = (),
+    requiretls: bool = False,
 ) -> Explanation:
     """The whole tree for a recipient domain in its normalised form."""
     rules = rules_for(tables, domain)
-    return Explanation(domain, version, pending, live, rules, delivery, tuple(notes))
+    return Explanation(domain, version, pending, live, rules, delivery, tuple(notes), requiretls)
 
 
 def _preferences(look_ups: Sequence[LookUp]) -> dict[tuple[str, str], int]:
@@ -149,4 +154,5 @@ def _result(walked: Walked) -> Result:
         if outcome is not None:
             verdict = outcome.verdict.value
             return Result("deliverable", hop.host, str(hop.address), verdict, outcome.reason, "", "")
-    return Result("delay", "", "", "", "", walked.calls_failure, walked.calls_status)
+    kind = "bounce" if walked.calls_status.startswith("5") else "delay"
+    return Result(kind, "", "", "", "", walked.calls_failure, walked.calls_status)

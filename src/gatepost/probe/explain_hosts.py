@@ -55,7 +55,10 @@ class MonitoredPlan(Node):
 
 @dataclass(frozen=True, slots=True)
 class PlanView(Node):
-    """The plan of a connection (`core.tls.TlsPlan`); `may_pass` is what it lets pass, in sentences."""
+    """The plan of a connection (`core.tls.TlsPlan`); `may_pass` is what it lets pass, in sentences.
+
+    `host_names` are the host's names that were learnt securely, for a message that requires TLS.
+    """
 
     level: str
     rule: str
@@ -69,6 +72,8 @@ class PlanView(Node):
     mta_sts: StsView | None
     may_pass: tuple[str, ...]
     monitor: MonitoredPlan | None = None
+    requiretls: bool = False
+    host_names: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ def plan_view(plan: TlsPlan) -> PlanView:
         plan.level.value,
         plan.rule,
         plan.mandatory,
-        plan.forbidden,
+        plan.forbidden or plan.returned,
         tuple(_reference(name) for name in plan.names),
         plan.sni,
         plan.certificate,
@@ -154,6 +159,8 @@ def plan_view(plan: TlsPlan) -> PlanView:
         _sts(plan.sts) if plan.sts is not None else None,
         may_pass(plan),
         _monitored(plan.monitored) if plan.monitored is not None else None,
+        plan.requiretls,
+        tuple(_reference(name) for name in plan.host_names),
     )
 
 

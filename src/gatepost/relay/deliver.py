@@ -20,7 +20,7 @@ from gatepost.core.events import (
     EightBitToSevenBitHop,
 )
 from gatepost.core.reply import Reply
-from gatepost.core.tls import TlsOutcome
+from gatepost.core.tls import TlsOutcome, TlsWishes
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream
 from gatepost.policy.bounce_tags import tagged
@@ -142,7 +142,9 @@ class Connection:
         """
         runtime = self._services.runtime
         envelope, plan = due.message.envelope, self.outcome.plan
-        if runtime is not self.runtime or (envelope.requiretls and self._lacks_requiretls(envelope)):
+        if runtime is not self.runtime:
+            return False
+        if envelope.requiretls and not envelope.sender.null and not self._capabilities.requiretls:
             return False
         same = envelope.requiretls is plan.requiretls and envelope.tls_optional is plan.tls_optional
         same = same and due.wishes.in_clear is (plan.rule == NOTICE_PATH)
@@ -215,9 +217,8 @@ class Connection:
     def _cannot_take(self, message: StoredMessage) -> Failure | None:
         """What the peer's capabilities forbid before anything is sent."""
         capabilities = self._capabilities
-        if message.envelope.requiretls and self._lacks_requiretls(message.envelope):
-            text = f"{self.hop.host} does not offer REQUIRETLS, which the message needs"
-            return Failure(Stage.REQUIRETLS, True, (text,), remote=self.remote)
+        if not message.envelope.sender.null and (lacking := self.lacking(message.envelope)) is not None:
+            return lacking  # a report goes there all the same, lest it be lost (RFC 8689 §5)
         if message.envelope.smtputf8 and not capabilities.smtputf8:
             text = f"{self.hop.host} does not support internationalised mail (SMTPUTF8)"
             return Failure(Stage.UTF8, True, (text,), remote=self.remote)
@@ -226,9 +227,12 @@ class Connection:
             return Failure(Stage.SIZE, True, (text,), remote=self.remote)
         return None
 
-    def _lacks_requiretls(self, envelope: Envelope) -> bool:
-        """The host makes no promise about the next hop. A report goes there all the same, lest it be lost (RFC 8689 §5)."""
-        return not self._capabilities.requiretls and not envelope.sender.null
+    def lacking(self, wishes: TlsWishes | Envelope) -> Failure | None:
+        """What the host does not promise of its next hop, to a message that requires TLS on its whole way."""
+        if self._capabilities.requiretls or not wishes.requiretls:
+            return None
+        text = f"{self.hop.host} does not offer REQUIRETLS, which the message needs"
+        return Failure(Stage.REQUIRETLS, True, (text,), remote=self.remote)
 
     async def _envelope(self, message: StoredMessage, recipients: tuple[Any, ...]) -> EnvelopeAnswered:
         self.stream.set_deadline(self._times.command)

@@ -17,7 +17,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from gatepost.core.tls import TlsPlan
+from gatepost.core.tls import NO_WISHES, TlsPlan, TlsWishes
 from gatepost.net.overheard import LookUp, Overheard, PolicySeen
 from gatepost.net.resolver import Resolver
 from gatepost.net.trail import Call
@@ -25,6 +25,7 @@ from gatepost.policy.hop import Hop, LeftOut
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.outcome import Failure, telling
+from gatepost.relay.proven_way import resolve_proven
 from gatepost.relay.quiet import quiet
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination
@@ -82,6 +83,9 @@ class _Listened:
             )
         return policy
 
+    async def doubt(self, domain: str) -> str:
+        return await self._policies.doubt(domain)
+
     def account(self, domain: str) -> StsAccount | None:
         return self._policies.account(domain)
 
@@ -99,14 +103,22 @@ class _Lent(Remembered[float]):
 
 
 class Walk:
-    """One domain (normalised) under one configuration."""
+    """One domain (normalised) under one configuration, for a message with these wishes."""
 
-    def __init__(self, services: Services, runtime: Runtime, domain: str, rule: DestinationRule) -> None:
+    def __init__(
+        self,
+        services: Services,
+        runtime: Runtime,
+        domain: str,
+        rule: DestinationRule,
+        wishes: TlsWishes = NO_WISHES,
+    ) -> None:
         self._overheard = Overheard(services.resolver)
         self._policies = _Listened(services.sts, self._overheard)
         self._runtime = runtime
         self._domain = domain
         self._rule = rule
+        self._wishes = wishes
         self._services = replace(
             quiet(services),
             resolver=cast(Resolver, self._overheard),
@@ -122,7 +134,8 @@ class Walk:
         text, status = "", ""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                hops = await resolve(self._services, self._runtime, self._domain, self._rule, left_out.append)
+                find = resolve_proven if self._wishes.requiretls else resolve
+                hops = await find(self._services, self._runtime, self._domain, self._rule, left_out.append)
         except Unresolved as unresolved:
             failure = unresolved.failure
             text, status = failure.text, f"{failure.status} - {failure.problem}"
@@ -180,8 +193,14 @@ class Walk:
         except TimeoutError:
             text = f"it took longer than {seconds:.0f} s; a delivery would wait on"
             return replace(call, trails=tuple(opener.trails), skipped=text), None
+        lacking = connection.lacking(self._wishes)
         await connection.close()
+        if lacking is not None:
+            status = f"{lacking.status} - {lacking.problem}"
+            found = replace(call, trails=tuple(opener.trails), failure=lacking.text, status=status)
+            return found, HopFailed(lacking, 0)
         return replace(call, trails=tuple(opener.trails)), None
 
     def _opener(self, hop: Hop) -> Opener:
-        return Opener(self._services, self._runtime, Destination(self._domain), self._rule, hop)
+        destination = Destination(self._domain)
+        return Opener(self._services, self._runtime, destination, self._rule, hop, wishes=self._wishes)

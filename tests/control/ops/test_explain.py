@@ -95,7 +95,10 @@ def test_a_recipient_is_read_as_rcpt_reads_it(bench: Bench, text: str, domain: s
 def test_one_worker_is_asked_and_looking_leaves_no_line(bench: Bench) -> None:
     worker = running(bench)
     bench.call("explain", domain="a.example")
-    assert worker.asked == [{"domain": "a.example", "live": False}]
+    bench.call("explain", domain="a.example", requiretls=True)
+    assert worker.asked == [
+        {"domain": "a.example", "live": False, "requiretls": requiretls} for requiretls in (False, True)
+    ]
     assert bench.gateway is not None
     assert bench.gateway.events == []
 
@@ -103,7 +106,7 @@ def test_one_worker_is_asked_and_looking_leaves_no_line(bench: Bench) -> None:
 def test_calls_are_audited_with_whom_and_what_came_of_it(bench: Bench) -> None:
     worker = running(bench, CALL, None, FORBIDDEN, CALL)
     found = bench.call("explain.live", domain="a.example")
-    assert worker.asked == [{"domain": "a.example", "live": True}]
+    assert worker.asked == [{"domain": "a.example", "live": True, "requiretls": False}]
     assert found["said"] == "a.example: delay, 2 addresses called"
     assert bench.gateway is not None
     (line,) = bench.gateway.events

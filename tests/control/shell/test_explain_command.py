@@ -57,7 +57,7 @@ def test_an_exception_that_ended_is_named(stopped: Home) -> None:
 
 def test_json_has_the_tree_and_live_needs_the_gateway(stopped: Home) -> None:
     found = json.loads(gatepost("explain", "partner.example", "--json").out)
-    assert set(found) == {"domain", "version", "pending", "live", "rules", "delivery", "notes"}
+    assert set(found) == {"domain", "version", "pending", "live", "rules", "delivery", "notes", "requiretls"}
     assert found["rules"]["entry"]["match"] == "exact"
     said = gatepost("explain", "partner.example", "--live")
     assert said.code == Exit.NOT_RUNNING

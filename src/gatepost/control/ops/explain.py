@@ -32,20 +32,23 @@ async def look(context: Context, arguments: Arguments, caller: Caller) -> Any:
     domain, draft = recipient(arguments), _draft(context, arguments, caller)
     if context.gateway is None:
         return _offline(context, domain, draft)
-    return await _ask(context, context.gateway, domain, draft, live=False)
+    requiretls = arguments.flag("requiretls")
+    return await _ask(context, context.gateway, domain, draft, live=False, requiretls=requiretls)
 
 
 async def live(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """The tree with calls. The audit says whom it was about, and what came of it."""
     domain, draft = recipient(arguments), _draft(context, arguments, caller)
-    found = await explain_live(context, domain, draft)
+    found = await explain_live(context, domain, draft, requiretls=arguments.flag("requiretls"))
     hosts = found["delivery"]["hosts"]
     called = sum(_called(address["call"]) for host in hosts for address in host["addresses"])
     result = found["delivery"]["result"]["result"]
     return {**found, "said": f"{domain}: {result}, {called} address{'' if called == 1 else 'es'} called"}
 
 
-async def explain_live(context: Context, domain: str, draft: Draft) -> dict[str, Any]:
+async def explain_live(
+    context: Context, domain: str, draft: Draft, *, requiretls: bool = False
+) -> dict[str, Any]:
     """The tree with calls, of what is in force or of a candidate. Raises OperatorError where no gateway runs."""
     if context.gateway is None:
         raise OperatorError(
@@ -53,7 +56,7 @@ async def explain_live(context: Context, domain: str, draft: Draft) -> dict[str,
             "start it with `gatepost start`; `gatepost explain` without --live explains the configuration on a stopped one too",
             code=Exit.NOT_RUNNING,
         )
-    return await _ask(context, context.gateway, domain, draft, live=True)
+    return await _ask(context, context.gateway, domain, draft, live=True, requiretls=requiretls)
 
 
 def _called(call: Mapping[str, Any] | None) -> bool:
@@ -90,9 +93,9 @@ def _offline(context: Context, domain: str, draft: Draft) -> dict[str, Any]:
 
 
 async def _ask(
-    context: Context, gateway: Gateway, domain: str, draft: Draft, *, live: bool
+    context: Context, gateway: Gateway, domain: str, draft: Draft, *, live: bool, requiretls: bool
 ) -> dict[str, Any]:
-    args: dict[str, Any] = {"domain": domain, "live": live}
+    args: dict[str, Any] = {"domain": domain, "live": live, "requiretls": requiretls}
     if draft.pending:
         args |= candidate_payload(context, draft)
     found: dict[str, Any] = await ask_one(gateway, "explain", args)
@@ -130,6 +133,6 @@ def _client(document: Document) -> str:
 
 
 OPERATIONS = (
-    operation("explain", look, "domain pending"),
-    operation("explain.live", live, "domain pending", calls=True),
+    operation("explain", look, "domain pending requiretls"),
+    operation("explain.live", live, "domain pending requiretls", calls=True),
 )

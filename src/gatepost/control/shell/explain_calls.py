@@ -30,7 +30,8 @@ def say_call(call: Mapping[str, Any], verdicts: Mapping[str, str]) -> None:
     if call["skipped"]:
         _row("unknown", call["skipped"])
     elif call["failure"]:
-        _row("a message", f"would be put off: {call['failure']} ({call['status']})")
+        come = "would never pass here" if call["status"].startswith("5") else "would be put off"
+        _row("a message", f"{come}: {call['failure']} ({call['status']})")
 
 
 def _row(label: str, text: str) -> None:

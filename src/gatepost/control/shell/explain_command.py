@@ -20,11 +20,15 @@ def explain(
         bool, typer.Option("--live", help="Call the hosts as a delivery does, up to EHLO inside TLS.")
     ] = False,
     pending: Annotated[bool, typer.Option("--pending", help="Look at your pending changes.")] = False,
+    requiretls: Annotated[
+        bool, typer.Option("--requiretls", help="For a message that requires TLS on its whole way.")
+    ] = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Show where mail for a domain goes, under which TLS, and why; by the code that delivers."""
-    found = Client(home).call("explain.live" if live else "explain", domain=domain, pending=pending)
+    how = "explain.live" if live else "explain"
+    found = Client(home).call(how, domain=domain, pending=pending, requiretls=requiretls)
     if pending and not found["pending"]:
         note("You have no pending changes; this is the version in force.")
     found.pop("said", None)

@@ -47,6 +47,8 @@ def say_explanation(found: Mapping[str, Any]) -> None:
     """The whole tree."""
     state = "your pending changes" if found["pending"] else "in force"
     say(safe(f"{found['domain']}, by version {found['version']} ({state})"))
+    if found.get("requiretls"):
+        say("For a message that requires TLS on its whole way (REQUIRETLS)")
     say()
     _say_entry(found["rules"]["entry"])
     _say_monitor(found["rules"].get("monitor"))
