@@ -96,8 +96,12 @@ def _passes(
     proven: bool = True,
 ) -> bool:
     """Whether mail passes on a session whose certificate is right in all but the things that are False."""
-    match = NameMatch(plan.names[0], _MADE_UP) if named and plan.names else None
-    host = NameMatch(plan.host_names[0], _MADE_UP) if proven and plan.host_names else None
+    # One certificate: a name that is asked for twice, as one of the level's and as the host's own, is not there for one of the two only.
+    level = [name for name in plan.names if named and (proven or name not in plan.host_names)]
+    own = [name for name in plan.host_names if proven and (named or name not in plan.names)]
+    match = NameMatch(level[0], _MADE_UP) if level else None
+    host = NameMatch(own[0], _MADE_UP) if own else None
+    listed = listed and (proven or plan.sts is None or plan.sts.host not in plan.host_names)
     facts = TlsFacts(
         TlsStage.ESTABLISHED,
         chain_judged=True,
