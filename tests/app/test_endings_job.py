@@ -93,6 +93,20 @@ def test_an_end_that_changes_nothing_is_information(bench: Bench) -> None:
     assert bench.look(-0.5) == ["information: Exception for a.example has ended"]
 
 
+def test_an_entry_in_monitor_mode_ends_beside_the_one_that_is_enforced(bench: Bench) -> None:
+    proposal = {**ENTRY, "tls": "required-verify", "monitor": True, "reason": "move up"}
+    bench.configure(ENTRY, proposal)
+    assert bench.look(0.9) == [
+        "warning: Exception for a.example ends in 1 day",
+        "information: Monitoring for a.example ends in 1 day",
+    ]
+    text = bench.alerts[1].text
+    assert bench.alerts[1].key == "until:a.example:monitor"
+    assert "Evaluated:  tls required-verify, dane none, mta_sts false" in text
+    assert "Enforced:  tls none, dane none, mta_sts false (destination_controls.destinations[0])" in text
+    assert "It is in monitor mode and was never enforced: none goes on." in text
+
+
 def test_another_day_is_another_end_and_what_is_gone_is_forgotten(bench: Bench) -> None:
     bench.configure(ENTRY)
     assert len(bench.look(0.5)) == 1

@@ -89,3 +89,24 @@ def test_the_route(domain: str, kind: str, hosts: list[str], path: str) -> None:
     route = shown(domain, smtp_routes=routes)["route"]
     assert (route["kind"], route["hosts"], route["path"]) == (kind, hosts, path)
     assert bool(route["detail"]) is (kind == "reject")
+
+
+def test_an_entry_in_monitor_mode_stands_beside_the_one_that_counts() -> None:
+    proposal = {"domain": "partner.example", "tls": "required-verify", "monitor": True, "reason": "move up"}
+    controls = {"destinations": [{"domain": ".example", "tls": "required"}, proposal]}
+    found = shown("partner.example", destination_controls=controls)
+    assert found["entry"]["path"] == "destination_controls.destinations[0]"
+    monitor = found["monitor"]
+    assert (monitor["path"], monitor["reason"], monitor["until"]) == (
+        "destination_controls.destinations[1]",
+        "move up",
+        None,
+    )
+    assert {one["name"]: one["value"] for one in monitor["settings"]} == {
+        "tls": "required-verify",
+        "dane": "none",
+        "mta_sts": False,
+        "insecure_names": "refuse",
+        "preferred_clear_after": "never",
+    }
+    assert shown("a.test", destination_controls=controls)["monitor"] is None

@@ -56,8 +56,8 @@ class EndingsJob:
 
 
 def _name(one: Ending) -> str:
-    """What an entry is remembered by: another day is another end."""
-    return f"{one.domain.lower()} {one.until.isoformat()}"
+    """What an entry is remembered by: another day is another end, and a proposal is not the entry that it would replace."""
+    return f"{one.domain.lower()} {one.until.isoformat()}{' monitor' if one.monitor else ''}"
 
 
 def _told(data: bytes | None) -> Mapping[str, int]:
@@ -77,20 +77,34 @@ def ending_alert(one: Ending, mark: int, now: float) -> Alert:
         left = max(1, -int((now - one.at) // DAY))  # begun days count
         when, severity = (
             f"ends in {left} day{'s' if left != 1 else ''}",
-            "warning" if mark == 1 else "information",
+            "warning" if mark == 1 and not one.monitor else "information",
         )
     holds = "held" if ended else "holds"
     lines = (
         f"The entry {one.path} for {one.domain} {holds} through {one.until.isoformat()} (UTC).",
         "",
         f"  Why it exists:  {one.reason or '(no reason is given)'}",
-        f"  Until then:  {rule_words(one.before)}",
-        f"  Afterwards:  {rule_words(one.after)} ({one.after.path})",
+        *_rules(one),
         "",
         _meaning(one),
         "A later day under `until` prolongs it; what is to stay needs no `until`.",
     )
-    return Alert(f"until:{one.domain}", severity, f"Exception for {one.domain} {when}", "\n".join(lines))
+    key = f"until:{one.domain}{':monitor' if one.monitor else ''}"
+    what = "Monitoring" if one.monitor else "Exception"
+    return Alert(key, severity, f"{what} for {one.domain} {when}", "\n".join(lines))
+
+
+def _rules(one: Ending) -> tuple[str, str]:
+    """What holds before and after; of an entry in monitor mode, what it evaluates and what is enforced all the time."""
+    if one.monitor and one.before.monitored is not None:
+        return (
+            f"  Evaluated:  {rule_words(one.before.monitored)}",
+            f"  Enforced:  {rule_words(one.before)} ({one.before.path})",
+        )
+    return (
+        f"  Until then:  {rule_words(one.before)}",
+        f"  Afterwards:  {rule_words(one.after)} ({one.after.path})",
+    )
 
 
 def _meaning(one: Ending) -> str:

@@ -21,6 +21,8 @@ from gatepost.policy.outbound import Setting, entry_of, settings_of
 from gatepost.policy.route import FixedHosts, Reject, RouteHost, Routes, UseAddress, UseDns
 from gatepost.probe.tree import Node
 
+_EVALUATED = frozenset({"tls", "dane", "mta_sts", "insecure_names", "preferred_clear_after"})
+
 
 class Match(StrEnum):
     """How an entry names a domain."""
@@ -73,7 +75,10 @@ class EntryView(Node):
 
 @dataclass(frozen=True, slots=True)
 class MonitorView(Node):
-    """The entry in monitor mode, which is evaluated and not enforced; `domain` is empty for the default."""
+    """The entry in monitor mode, which is evaluated and not enforced; `domain` is empty for the default.
+
+    `settings` are those that decide what passes; the others have no effect.
+    """
 
     path: str
     domain: str
@@ -149,7 +154,7 @@ def _monitor(document: Document, choice: DestinationChoice) -> MonitorView | Non
         rule.domain,
         (written and written.reason) or "",
         choice.monitor.until if choice.monitor is not None else None,
-        _settings(settings_of(document, rule, monitored=True)),
+        _settings(one for one in settings_of(document, rule, monitored=True) if one.key in _EVALUATED),
     )
 
 
