@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,13 @@ def test_a_wrong_name_is_told_with_the_right_ones(words: list[str], told: str, h
         run_commands(["zoo", "check", *words])
     assert (caught.value.message, caught.value.code) == (told, Exit.USAGE)
     assert hint in caught.value.hint
+
+
+def test_other_commands_do_not_load_the_zoo() -> None:
+    code = "import sys; from gatepost.app.command_line import run_commands; run_commands(['zoo', '--help']);"
+    code += "print([name for name in sys.modules if name.startswith('gatepost.app.zoo.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['gatepost.app.zoo.command']"
 
 
 def test_a_folder_that_is_there_is_not_used(tmp_path: Path) -> None:
