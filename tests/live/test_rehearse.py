@@ -7,8 +7,11 @@ Each message of the day is compared with the same message sent again: delivered 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import smtplib
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.live.peers.clients import CLIENT_TIMEOUT
 from tests.live.peers.gateway import document
 from tests.live.peers.namespaces import Network
+from tests.live.peers.processes import PATIENCE
 from tests.live.peers.receiver import Script, StartTls, behaving
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import SETTLED, settled
@@ -326,3 +330,30 @@ def test_the_records_outlive_the_gateway(world: World) -> None:
         after = world.rehearse(VERIFY, None, "--offline")["outbound"]
     assert stopped == before
     assert after == before
+
+
+def test_a_desk_that_is_killed_counts_nothing_twice(world: World) -> None:
+    """The position is kept with the records: what was read and not kept is read again, what was kept is not."""
+    lax = {"tls": "preferred"}
+    before = world.rehearse(lax, None, "--offline")["outbound"]["messages"]
+    with world.network.gateway():
+        desk = json.loads(world.gateway.command("status", "--json"))["desk"]["pid"]
+        sent = [submit(PRIVATE_PORT, SENDERS[0], f"user@{domain}.example") for domain in DOMAINS]
+        os.kill(desk, signal.SIGKILL)
+        sent += [submit(PRIVATE_PORT, SENDERS[1], f"user@{domain}.example") for domain in DOMAINS]
+    for mid in sent:
+        settled(world.gateway, mid)
+    world.gateway.wait_for_log(rf"Process desk \(pid (?!{desk}\b)\d+\) started")
+    found = _once_it_answers(world, lax)["outbound"]
+    assert found["messages"] == before + len(sent)
+
+
+def _once_it_answers(world: World, default: Mapping[str, Any]) -> dict[str, Any]:
+    """The rehearsal, once the next desk takes questions."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with world.network.gateway():
+            said = world.gateway.command("status", "--json", status=None)
+        if said.startswith("{"):
+            return world.rehearse(default, None, "--offline")
+        assert time.monotonic() < deadline, "the desk did not come back"
