@@ -12,6 +12,7 @@ from tests.config.documents import document
 from tests.fakes.gateway_parts import to_address
 
 from gatepost.config.bounce_verification import UntaggedBounces
+from gatepost.core.address import Address
 from gatepost.policy.bounce_tags import (
     DAY,
     TagRules,
@@ -86,7 +87,7 @@ def test_the_longest_local_part_that_can_be_tagged() -> None:
 
 
 LOCALS = st.text("abcXYZ0189.+-_=/'", min_size=1, max_size=48).filter(
-    lambda text: not text.lower().startswith("prvs=")
+    lambda text: not text.lower().startswith(("prvs=", "."))
 )
 
 
@@ -124,6 +125,7 @@ def good(address: str = "joe@example.net") -> str:
         ("prvs=9788000000=joe@example.net", TagState.WRONG),
         ("prvs=joe@example.net", TagState.MISSING),
         ("prvs=37880000=joe@example.net", TagState.MISSING),
+        ("prvs=3788000000=.joe@example.net", TagState.MISSING),  # what would be left is no address
         (
             f"prvs=3{(781 + 20) % 1000:03d}{by_hand(KEY, '3801joe@example.net')}=joe@example.net",
             TagState.EXPIRED,
@@ -168,8 +170,6 @@ def test_an_address_of_others_and_postmaster_stay_as_they_are() -> None:
 
 
 def to_postmaster() -> Any:
-    from gatepost.core.address import Address
-
     return Address("Postmaster", "Postmaster", "")
 
 
@@ -177,3 +177,12 @@ def test_without_domains_or_a_key_nothing_is_tagged() -> None:
     assert compile_tags(document(), {3: KEY}, 3) is None
     assert compile_tags(document(bounce_verification={"domains": ["example.net"]}), {}, 0) is None
     assert "key of the test" not in repr(rules())
+
+
+@given(st.text(max_size=80), st.floats(0, 4e9))
+@settings(max_examples=100)
+def test_any_local_part_can_be_read_and_tagged(local: str, now: float) -> None:
+    address = Address(f"{local}@example.net", local, "example.net")
+    plain, state = read_tag(rules(), address, now)
+    assert (plain is address) == (state is TagState.MISSING)
+    assert tagged(rules(), address, now).text.endswith(address.text)

@@ -32,7 +32,7 @@ KEY_NUMBERS = 10
 DAY = 86_400
 HEADER = "X-Gatepost-Bounce-Tag"
 
-_TAGGED = re.compile(r"prvs=([0-9])([0-9]{3})([0-9a-f]{6})=(.+)", re.ASCII | re.IGNORECASE | re.DOTALL)
+_TAGGED = re.compile(r"prvs=([0-9])([0-9]{3})([0-9a-f]{6})=([^.].*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _OVERHEAD = len("prvs=KDDDSSSSSS=")
 
 
@@ -96,7 +96,7 @@ def tagged(rules: TagRules, sender: Address, now: float) -> Address:
 def _can_be_tagged(address: Address) -> bool:
     local = address.local
     return (
-        not local.startswith('"')
+        not local.startswith(('"', "."))
         and len(local.encode("utf-8", "surrogatepass")) + _OVERHEAD <= MAX_LOCAL_PART
         and _TAGGED.fullmatch(local) is None
     )
