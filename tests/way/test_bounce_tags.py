@@ -110,6 +110,19 @@ def test_a_report_without_a_tag_is_refused(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_mailbox_for_tls_reports_takes_them_without_a_tag(tmp_path: Path) -> None:
+    async def main() -> None:
+        ours = {"mailboxes": ["tls@example.net"]}
+        async with FakePeer() as peer, tagging(tmp_path, peer, tls_reports_received=ours) as it:
+            client = await it.connect()
+            await client.hello()
+            await client.say("MAIL FROM:<>")
+            assert (await client.say("RCPT TO:<joe@example.net>")).startswith("550 5.7.1 ")
+            assert (await client.say("RCPT TO:<tls@example.net>")).startswith("250 ")
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("untagged", "line"), [("mark", b"X-Gatepost-Bounce-Tag: no tag\r\n"), ("accept", b"")]
 )

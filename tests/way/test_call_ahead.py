@@ -76,6 +76,19 @@ def test_the_host_decides_and_nothing_is_sent_to_it(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_mailbox_for_tls_reports_need_not_exist_at_the_host(tmp_path: Path) -> None:
+    ours = {"mailboxes": ["tls@example.net"]}
+
+    async def main() -> None:
+        replies = {"RCPT TO:<tls": "550 5.1.1 No such user"}
+        async with FakePeer(replies=replies) as peer, asking(tmp_path, peer, tls_reports_received=ours) as it:
+            client = await session(it)
+            assert (await client.say("RCPT TO:<TLS@example.net>")).startswith("250 ")
+            assert peer.commands == []
+
+    run(main)
+
+
 def test_answers_are_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with FakePeer(replies=REPLIES) as peer, asking(tmp_path, peer) as it:

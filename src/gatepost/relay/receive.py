@@ -36,6 +36,7 @@ from gatepost.policy.admit import (
 )
 from gatepost.policy.bounce_tags import HEADER, TagRules, judge_recipient
 from gatepost.relay.monitoring import watch_mail
+from gatepost.relay.report_mail import is_for_reports
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
 from gatepost.wire.received import HeaderFacts, received_header, scan_header
@@ -178,7 +179,7 @@ class Reception:
             refusal = TOO_MANY_THIS_HOUR
         if refusal is None and session.rules.rat.calls_ahead and admission.action is not Action.RELAY:
             host = session.rules.rat.decide(address).ahead
-            if host is not None:
+            if host is not None and not is_for_reports(session.runtime, address):
                 return self._call_ahead(recipient, host, admission.network)
         self._answer_recipient(recipient, refusal)
         return None
@@ -211,7 +212,8 @@ class Reception:
         assert admission is not None
         assert admission.policy is not None
         assert mail is not None
-        asked = admission.policy.untagged_bounces if admission.action is not Action.RELAY else None
+        exempt = admission.action is Action.RELAY or is_for_reports(session.runtime, recipient.address)
+        asked = None if exempt else admission.policy.untagged_bounces
         verdict = judge_recipient(
             tags,
             recipient.address,

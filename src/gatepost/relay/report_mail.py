@@ -20,7 +20,7 @@ from gatepost.core.address import Address
 from gatepost.core.events import Warned
 from gatepost.core.reply import Reply
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed
-from gatepost.relay.services import Remembered, Services
+from gatepost.relay.services import Remembered, Runtime, Services
 from gatepost.store.spool import BodyDamaged, StoredMessage
 from gatepost.store.tls_reports_incoming import Came, IncomingReports
 from gatepost.wire.tlsrpt_received import MAX_MAIL, is_report_mail
@@ -94,6 +94,11 @@ class ReportMail:
     def _came(self, message: StoredMessage, recipient: Address) -> Came:
         sender = message.envelope.sender.text
         return Came("mail", sender, message.received, message.mid, recipient.text)
+
+
+def is_for_reports(runtime: Runtime, address: Address) -> bool:
+    """Whether the address is a mailbox of ours for TLS reports: it need not exist anywhere, and reports come to it without a sender."""
+    return bool(runtime.report_mailboxes) and _key(address) in runtime.report_mailboxes
 
 
 def _key(address: Address) -> tuple[str, str]:
