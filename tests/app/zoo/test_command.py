@@ -15,7 +15,7 @@ from gatepost.app.zoo.check import Result
 from gatepost.app.zoo.options import Options
 from gatepost.app.zoo.screen import differences, rows, summary
 from gatepost.app.zoo.table import INHABITANTS, Column, Outcome, Verdict
-from gatepost.app.zoo.unbound import find_unbound
+from gatepost.app.zoo.unbound import find_unbound, to_run
 from gatepost.core.errors import Exit, OperatorError
 
 
@@ -94,6 +94,19 @@ def test_a_missing_resolver_is_told_by_its_package(monkeypatch: pytest.MonkeyPat
     with pytest.raises(OperatorError) as caught:
         find_unbound()
     assert "install the package unbound" in caught.value.hint
+
+
+def test_where_apparmor_keeps_the_resolver_to_its_folders_a_copy_is_run(tmp_path: Path) -> None:
+    program, switch = tmp_path / "packaged", tmp_path / "enabled"
+    program.write_bytes(b"#!/bin/sh\n")
+    program.chmod(0o755)
+    assert to_run(str(program), tmp_path, switch) == str(program)
+    switch.write_text("N\n")
+    assert to_run(str(program), tmp_path, switch) == str(program)
+    switch.write_text("Y\n")
+    copy = Path(to_run(str(program), tmp_path, switch))
+    assert copy == tmp_path / "unbound"
+    assert copy.stat().st_mode & 0o100
 
 
 ONE = INHABITANTS[0]

@@ -13,6 +13,7 @@ from gatepost.app.zoo.places import NAME_SERVER, RESOLVER
 from gatepost.core.errors import OperatorError
 
 STARTED = b"start of service"
+APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin:/usr/local/bin"
 
 # Short memories for what fails, since the zoo is asked again and again; no address of the zoo is private or local to it.
@@ -58,6 +59,18 @@ def find_unbound() -> str:
     return found
 
 
+def to_run(program: str, folder: Path, apparmor: Path = APPARMOR) -> str:
+    """The program, or a copy of it in `folder` where AppArmor is at work.
+
+    Debian's profile of the packaged program lets it read its own folders only, and goes by its path.
+    """
+    try:
+        confined = apparmor.read_text("ascii", "replace").startswith("Y")
+    except OSError:
+        confined = False
+    return shutil.copy(program, str(folder / "unbound")) if confined else program
+
+
 class Unbound:
     """The process, from `start` to `stop`."""
 
@@ -70,6 +83,7 @@ class Unbound:
         """Start it and wait until it answers. Raises OperatorError with its last words otherwise."""
         program = find_unbound()
         self._folder.mkdir()
+        program = to_run(program, self._folder)
         (self._folder / "root.hints").write_text(f". 3600 IN NS ns.\nns. 3600 IN A {NAME_SERVER}\n", "ascii")
         file = self._folder / "unbound.conf"
         text = _CONFIGURATION.format(address=RESOLVER, folder=self._folder, anchor=anchor)
