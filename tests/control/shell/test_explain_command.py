@@ -64,6 +64,11 @@ def test_json_has_the_tree_and_live_needs_the_gateway(stopped: Home) -> None:
     assert "without --live" in said.err
 
 
+def test_a_message_that_requires_tls_is_named(stopped: Home) -> None:
+    said = gatepost("explain", "partner.example", "--requiretls")
+    assert said.out.splitlines()[1] == "For a message that requires TLS on its whole way (REQUIRETLS)"
+
+
 def test_nothing_pending_is_said(stopped: Home) -> None:
     said = gatepost("explain", "partner.example", "--pending")
     assert said.err.splitlines() == ["You have no pending changes; this is the version in force."]

@@ -30,9 +30,9 @@ STOPPED = "the gateway is not running: what DNS says, DNSSEC, policies of recipi
 async def look(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """The tree without calls."""
     domain, draft = recipient(arguments), _draft(context, arguments, caller)
-    if context.gateway is None:
-        return _offline(context, domain, draft)
     requiretls = arguments.flag("requiretls")
+    if context.gateway is None:
+        return _offline(context, domain, draft, requiretls=requiretls)
     return await _ask(context, context.gateway, domain, draft, live=False, requiretls=requiretls)
 
 
@@ -85,10 +85,11 @@ def _draft(context: Context, arguments: Arguments, caller: Caller) -> Draft:
     return Draft(version.number, version.content, False)
 
 
-def _offline(context: Context, domain: str, draft: Draft) -> dict[str, Any]:
+def _offline(context: Context, domain: str, draft: Draft, *, requiretls: bool) -> dict[str, Any]:
     document = load_plain(dict(draft.content.document))
     tables = Tables(document, compile_destinations(document), compile_routes(document), today(context))
-    tree = explain(tables, domain, version=draft.base, pending=draft.pending, notes=(STOPPED,))
+    version, pending = draft.base, draft.pending
+    tree = explain(tables, domain, version=version, pending=pending, notes=(STOPPED,), requiretls=requiretls)
     return tree.document()
 
 
