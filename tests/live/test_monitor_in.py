@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.ca import CLIENT_AUTH, Issued, TestAuthority
 from tests.live.peers.gateway import Gateway, document
+from tests.live.peers.processes import FileLines
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import about, incoming_of
 from tests.live.peers.submit import hand_over
@@ -93,11 +94,17 @@ def test_with_a_bad_certificate(stage: Stage) -> None:
 def test_a_client_that_would_pass_leaves_no_line_and_is_counted(stage: Stage) -> None:
     (up,) = stage.send(tls=True, client=GOOD, count=2)
     assert " TLS success " in up
-    rows = (stage.gateway.home / "logs" / "events.jsonl").read_text().splitlines()
-    passed = [
-        one for one in map(json.loads, rows) if one["event"] == "PolicyMonitored" and one["would"] == "pass"
-    ]
-    assert [one["policy"] for one in passed] == ["ACCEPTED"]
+    pattern = r'"event":"PolicyMonitored".*"would":"pass"'
+    events = FileLines(stage.gateway.home / "logs" / "events.jsonl")
+    try:
+        seen = json.loads(events.lines.wait_for(pattern).string)
+        assert (seen["policy"], seen["reason"]) == ("ACCEPTED", "")
+        start = events.lines.mark()
+        stage.send(tls=False)
+        events.lines.wait_for(r'"event":"PolicyMonitored".*"would":"refuse"', start=start)
+        assert len(events.lines.matching(pattern)) == 1, "two messages of one session are one"
+    finally:
+        events.close()
     text = stage.gateway.command("metrics")
     counted = dict(re.findall(r'gatepost_monitor_in_total\{worker="0",would="(\w+)"\} (\d+)', text))
     assert counted["pass"] == "1"

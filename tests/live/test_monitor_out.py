@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.fakes.ca import self_signed
 from tests.live.peers.gateway import Gateway, document
+from tests.live.peers.processes import FileLines
 from tests.live.peers.receiver import Script, ScriptedReceiver, StartTls
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import delivery
@@ -98,12 +99,17 @@ def test_both_outcomes_are_events_and_counted(stage: Stage) -> None:
     mids = [submit(stage.private, to=f"user@{domain}") for domain in ("clear.example", "good.example")]
     for mid in mids:
         delivery(gateway, mid)
-    events = [json.loads(line) for line in (gateway.home / "logs" / "events.jsonl").read_text().splitlines()]
-    seen = {one["domain"]: one for one in events if one["event"] == "DestinationMonitored"}
-    assert (seen["good.example"]["would"], seen["good.example"]["reason"]) == ("pass", "")
-    assert (seen["clear.example"]["would"], seen["clear.example"]["passed"]) == ("refuse", True)
-    (done, *_) = [one for one in events if one["event"] == "Delivered" and one["mid"] == mids[0]]
-    assert done["tls"]["monitor"]["would"] == "refuse"
+    events = FileLines(gateway.home / "logs" / "events.jsonl")
+    try:
+        done = json.loads(events.lines.wait_for(rf'"event":"Delivered".*"mid":{mids[0]},').string)
+        assert done["tls"]["monitor"]["would"] == "refuse"
+        wanted = r'"event":"DestinationMonitored".*"domain":"{}"'
+        seen = json.loads(events.lines.wait_for(wanted.format("good.example")).string)
+        assert (seen["would"], seen["reason"]) == ("pass", "")
+        seen = json.loads(events.lines.wait_for(wanted.format("clear.example")).string)
+        assert (seen["would"], seen["passed"]) == ("refuse", True)
+    finally:
+        events.close()
     counted = dict(
         re.findall(
             r'gatepost_monitor_out_total\{worker="0",would="(\w+)"\} (\d+)', gateway.command("metrics")
