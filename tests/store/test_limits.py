@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 
 import pytest
 
-from gatepost.store.limits import WAYS, WINDOW, Kind, LimitTable
+from gatepost.store.limits import CLAIM_BUCKETS, HOURLY_BUCKETS, WAYS, WINDOW, Kind, LimitTable
 
 
 class Clock:
@@ -259,3 +260,60 @@ def test_what_is_older_is_not_taken_back(attach: Attach, clock: Clock) -> None:
     assert table.recent("k") == 1
     clock.time += 3600
     assert table.recent("k") == 0
+
+
+def _chosen(key: str, buckets: int, prefix: str) -> list[str]:
+    """Names that share a bucket with a key, for whoever knows how keys are found and no secret."""
+
+    def bucket(name: str, kind: int) -> int:
+        digest = blake2b(name.encode(), digest_size=16, salt=bytes([kind])).digest()
+        return int.from_bytes(digest[:4], "little") % buckets
+
+    kind = Kind.LISTENER_ADDRESS if buckets == CLAIM_BUCKETS else 0
+    mine = bucket(key, kind)
+    return [name for name in (f"{prefix}{n}" for n in range(buckets * 40)) if bucket(name, kind) == mine]
+
+
+def test_chosen_names_do_not_drive_a_counter_out(attach: Attach) -> None:
+    """C30: who may name users must not find names that clear the failures of his address."""
+    table = attach(0)
+    assert table.count_recipients("address", 10, 20)
+    names = _chosen("address", HOURLY_BUCKETS, "user/")
+    assert len(names) > WAYS
+    for name in names:
+        table.count_recipients(name, 1, 20)
+    assert table.recent("address") == 10
+
+
+def test_chosen_networks_do_not_shut_another_one_out(attach: Attach) -> None:
+    table = attach(0)
+    names = _chosen("192.0.2.1", CLAIM_BUCKETS, "2001:db8:0:")
+    assert len(names) > WAYS
+    for name in names:
+        table.acquire(Kind.LISTENER_ADDRESS, name, 1)
+    assert table.acquire(Kind.LISTENER_ADDRESS, "192.0.2.1", 1)
+
+
+def test_tables_find_their_keys_in_different_places(clock: Clock) -> None:
+    """The secret belongs to the table: all who attach share it, and the next table has another."""
+    places = set()
+    for _ in range(2):
+        descriptor = LimitTable.create(1)
+        table = LimitTable.attach(descriptor, 0, clock=clock)
+        for n in range(20):
+            assert table.count_recipients(f"user/{n}", 1, 1)
+        places.add(bytes(os.pread(descriptor, os.fstat(descriptor).st_size, 0)))
+        table.close()
+    assert len(places) == 2
+
+
+def test_among_counters_of_the_same_moment_the_smallest_gives_way(
+    attach: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of names does not make a locked one free."""
+    monkeypatch.setattr("gatepost.store.limits._bucket", lambda _digest, _buckets: 7)
+    table = attach(0)
+    assert table.count_recipients("locked", 10, 10)
+    for n in range(100):
+        assert table.count_recipients(f"user/{n}", 1, 10)
+    assert table.recent("locked") == 10

@@ -15,7 +15,9 @@ that is the 5 % of the contract.
 Slots are found by a hash of the key in buckets of 16; a bucket is changed under a byte-range lock, which
 the kernel drops with its holder. Slots of keys that nobody holds are used again. When all 16 are held (it takes
 tens of thousands of simultaneous keys), a claim is refused; an hourly counter then takes the place of the
-one that was quiet longest. Both tables have a fixed size: no peer can make them grow.
+one that was quiet longest, of several the one that counted least. Both tables have a fixed size: no peer can make them
+grow. The hash has a secret that is made with the table, so nobody can choose addresses or names that share a bucket:
+they would shut another sender out, or clear a counter that stands against themselves.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import secrets
 import struct
 import time
 from collections.abc import Callable
@@ -40,8 +43,8 @@ WANT_TENTHS = 10  # how long a mark of `want` is good, in tenths of a second
 
 _CLAIM_SLOTS = CLAIM_BUCKETS * WAYS
 _HOURLY_SLOTS = HOURLY_BUCKETS * WAYS
-_HEAD = struct.Struct("=8sI4x")
-_MAGIC = b"GPlimit1"
+_HEAD = struct.Struct("=8sI4x16s")  # what it is, the number of workers, the secret of the hash
+_MAGIC = b"GPlimit2"
 
 
 class Kind(IntEnum):
@@ -77,8 +80,11 @@ class _Layout:
 class LimitTable:
     """The table as one process sees it. Not for several threads of a process: locks are per process."""
 
-    def __init__(self, descriptor: int, workers: int, worker: int | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, descriptor: int, workers: int, secret: bytes, worker: int | None, clock: Callable[[], float]
+    ) -> None:
         self._descriptor = descriptor
+        self._secret = secret
         self._workers = workers
         self._worker = worker
         self._clock = clock
@@ -103,7 +109,7 @@ class LimitTable:
             raise ValueError(f"a gateway has 1 to {MAX_WORKERS} workers")
         descriptor = os.memfd_create("gatepost-limits", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _Layout(workers).size)
-        os.pwrite(descriptor, _HEAD.pack(_MAGIC, workers), 0)
+        os.pwrite(descriptor, _HEAD.pack(_MAGIC, workers, secrets.token_bytes(16)), 0)
         return descriptor
 
     @classmethod
@@ -114,12 +120,12 @@ class LimitTable:
 
         `clock` must be one clock for all processes (the system's monotonic one is). Takes over the descriptor.
         """
-        magic, workers = _HEAD.unpack(os.pread(descriptor, _HEAD.size, 0))
+        magic, workers, secret = _HEAD.unpack(os.pread(descriptor, _HEAD.size, 0))
         if magic != _MAGIC:
             raise ValueError("not a limits table")
         if worker is not None and not 0 <= worker < workers:
             raise ValueError(f"there is no worker {worker} of {workers}")
-        return cls(descriptor, workers, worker, clock)
+        return cls(descriptor, workers, secret, worker, clock)
 
     def fileno(self) -> int:
         """The descriptor, to pass it on."""
@@ -145,7 +151,7 @@ class LimitTable:
             if self._total(slot) <= limit:
                 return True
             own[slot] -= 1
-        digest = _digest(kind, key)
+        digest = self._digest(kind, key)
         bucket = _bucket(digest, CLAIM_BUCKETS)
         self._lock(bucket)
         try:
@@ -178,7 +184,7 @@ class LimitTable:
 
     def want(self, kind: Kind, key: str) -> None:
         """Leave a mark that this worker waits for a place under `key`; repeat it while that is so."""
-        digest = _digest(kind, key)
+        digest = self._digest(kind, key)
         bucket = _bucket(digest, CLAIM_BUCKETS)
         self._lock(bucket)
         try:
@@ -210,7 +216,7 @@ class LimitTable:
 
     def count_recipients(self, key: str, count: int, limit: int) -> bool:
         """Count `count` recipients (or failures) of the last hour under `key`, unless that would exceed `limit`."""
-        digest = _digest(0, key)
+        digest = self._digest(0, key)
         bucket = _bucket(digest, HOURLY_BUCKETS)
         window = int(self._clock() / WINDOW) + WINDOWS
         self._lock(CLAIM_BUCKETS + bucket)
@@ -220,7 +226,7 @@ class LimitTable:
                 slot = self._new_hourly_slot(bucket, digest)
             self._advance(slot, window)
             first = slot * WINDOWS
-            if sum(self._windows[first : first + WINDOWS]) + count > limit:
+            if self._counted(slot) + count > limit:
                 return False
             self._windows[first + window % WINDOWS] += count
         finally:
@@ -229,7 +235,7 @@ class LimitTable:
 
     def recent(self, key: str) -> int:
         """What was counted under `key` in the last hour. A key that nobody counts takes no slot."""
-        digest = _digest(0, key)
+        digest = self._digest(0, key)
         bucket = _bucket(digest, HOURLY_BUCKETS)
         self._lock(CLAIM_BUCKETS + bucket)
         try:
@@ -237,13 +243,13 @@ class LimitTable:
             if slot < 0:
                 return 0
             self._advance(slot, int(self._clock() / WINDOW) + WINDOWS)
-            return sum(self._windows[slot * WINDOWS : (slot + 1) * WINDOWS])
+            return self._counted(slot)
         finally:
             self._unlock(CLAIM_BUCKETS + bucket)
 
     def take_back(self, key: str) -> None:
         """One less under `key`, of what was counted last: it turned out not to count."""
-        digest = _digest(0, key)
+        digest = self._digest(0, key)
         bucket = _bucket(digest, HOURLY_BUCKETS)
         self._lock(CLAIM_BUCKETS + bucket)
         try:
@@ -257,6 +263,9 @@ class LimitTable:
         finally:
             self._unlock(CLAIM_BUCKETS + bucket)
 
+    def _counted(self, slot: int) -> int:
+        return sum(self._windows[slot * WINDOWS : (slot + 1) * WINDOWS])
+
     def _advance(self, slot: int, window: int) -> None:
         """Empty the windows that have become older than an hour since the slot was last used."""
         last = self._last[slot]
@@ -268,6 +277,10 @@ class LimitTable:
         self._last[slot] = window
 
     # --- slots -------------------------------------------------------------------------------
+
+    def _digest(self, kind: int, key: str) -> bytes:
+        text = key.encode("utf-8", "surrogateescape")
+        return blake2b(text, digest_size=KEY, key=self._secret, salt=bytes([kind])).digest()
 
     def _find(self, keys: int, bucket: int, digest: bytes) -> int:
         """The slot of a key in its bucket, or -1."""
@@ -292,7 +305,7 @@ class LimitTable:
 
     def _new_hourly_slot(self, bucket: int, digest: bytes) -> int:
         slots = range(bucket * WAYS, (bucket + 1) * WAYS)
-        slot = min(slots, key=lambda candidate: self._last[candidate])
+        slot = min(slots, key=lambda candidate: (self._last[candidate], self._counted(candidate)))
         first = slot * WINDOWS
         self._windows[first : first + WINDOWS] = memoryview(bytes(WINDOWS * 4)).cast("I")
         self._last[slot] = 0
@@ -301,7 +314,7 @@ class LimitTable:
         return slot
 
     def _claim_slot(self, kind: Kind, key: str) -> int:
-        digest = _digest(kind, key)
+        digest = self._digest(kind, key)
         return self._find(self._layout.claim_keys, _bucket(digest, CLAIM_BUCKETS), digest)
 
     def _total(self, slot: int) -> int:
@@ -331,10 +344,6 @@ class LimitTable:
 
     def _unlock(self, at: int) -> None:
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, at)
-
-
-def _digest(kind: int, key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=KEY, salt=bytes([kind])).digest()
 
 
 def _bucket(digest: bytes, buckets: int) -> int:
