@@ -257,30 +257,7 @@ ENDINGS: dict[str, tuple[OutboundSession, ReportedPolicy, FailureDetails | None]
             ResultType.VALIDATION_FAILURE, "the MTA-STS policy of example.org does not name mx.example.org"
         ),
     ),
-    "a policy that was waived by the message": (
-        session(
-            {
-                "sts": "enforce",
-                "tls_optional": True,
-                "note": f"passes because of TLS-Required: No, else refused: verify error: MTA-STS: {MISMATCH}",
-            },
-            sts=_STS,
-        ),
-        STS,
-        failed(ResultType.CERTIFICATE_HOST_MISMATCH, MISMATCH),
-    ),
-    "records that were waived by the message": (
-        session(
-            {
-                **_DANE,
-                "note": "passes because of TLS-Required: No, else refused: verify error: certificate is not of it",
-            },
-            tlsa=_FOUND,
-        ),
-        TLSA,
-        failed(ResultType.VALIDATION_FAILURE, "certificate is not of it"),
-    ),
-    "records that could not be looked up, beside a policy, waived": (
+    "records that could not be looked up, beside a policy": (
         session(
             {"sts": "enforce", "forbidden": "its TLSA records could not be looked up: SERVFAIL"},
             tlsa={**_NOT_ASKED, "state": "failed"},

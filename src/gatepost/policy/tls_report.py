@@ -2,8 +2,8 @@
 
 Each attempt counts once, under the one policy that it was judged by: usable TLSA records, else the MTA-STS policy, else TLSA records of which
 none is usable, else none. What does not count: a host that could not be reached or broke off before TLS could be judged, a destination without
-a domain of its own (an address), TLS left out by a rule of ours, a certificate refused by a rule of ours for a message that waives what was
-published (`TLS-Required: No`), and the deliveries of our own reports (case C38).
+a domain of its own (an address), TLS left out by a rule of ours, an attempt for a message that waives what was published (`TLS-Required: No`,
+case C37), and the deliveries of our own reports (case C38).
 
 The sum is of what the *recipient* published. Where nothing was published a session with TLS is a success, whatever a rule of ours may ask
 of its certificate, and one without is a failure. A policy in testing counts what it would have refused, as RFC 8461 §5 wants it.
@@ -26,7 +26,6 @@ from gatepost.core.tls import TlsStage, TlsVerdict
 from gatepost.core.tlsa import TlsaState
 from gatepost.pki.findings import OPENSSL_ERRORS
 from gatepost.policy.dane import MANDATORY, NOT_LOOKED_UP, UNUSABLE
-from gatepost.policy.requiretls import WAIVED
 from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
 
 DAY = 86_400
@@ -51,16 +50,10 @@ class CountedSession:
 def counted(session: OutboundSession) -> CountedSession | None:
     """How an attempt counts; None where it does not."""
     tls, domain = session.tls, _report_domain(session)
-    if tls is None or not domain or session.tls_report:
+    if tls is None or not domain or session.tls_report or tls.get("tls_optional"):
         return None
     if tls["stage"] == TlsStage.NOT_TRIED and not tls["forbidden"]:
         return None  # level none, or STARTTLS left out: our rule, not their TLS
-    if (
-        tls.get("tls_optional")
-        and tls["verdict"] == TlsVerdict.REFUSED
-        and tls["stage"] == TlsStage.ESTABLISHED
-    ):
-        return None  # our rule refused a message that waives theirs, and the record does not say what theirs came to
     found = _judged(session, tls, domain)
     if found is None:
         return None
@@ -136,10 +129,8 @@ def _forbidden_by_dane(
 
 
 def _refusal(tls: Mapping[str, Any]) -> str:
-    """Why mail was refused, or would have been without `TLS-Required: No` (RFC 8689 §4.2)."""
-    if tls["verdict"] == TlsVerdict.REFUSED:
-        return str(tls["reason"])
-    return str(tls["note"]).partition(f"{WAIVED} ")[2]
+    """Why mail was refused; empty where it was not."""
+    return str(tls["reason"]) if tls["verdict"] == TlsVerdict.REFUSED else ""
 
 
 def _by_dane(tls: Mapping[str, Any]) -> Failed | None:
