@@ -21,6 +21,7 @@ from gatepost.store.config_store import ConfigStore, Content
 from gatepost.store.home import Home
 from gatepost.store.tls_reports_incoming import Came, IncomingReports
 from gatepost.store.tls_reports_received import ReceivedReportStore
+from gatepost.wire.tlsrpt import MAX_COUNT, MAX_POLICIES
 
 BEGIN = 1_795_392_000.0  # 2026-11-23, the day of the report
 
@@ -174,3 +175,25 @@ def test_what_is_too_old_goes_also_where_nothing_comes_any_more(bench: Bench) ->
     assert bench.kept() == 1
     bench.look(2 * DAY)
     assert bench.kept() == 0
+
+
+def test_counts_that_no_database_holds_do_not_stop_the_reports_behind_them(bench: Bench) -> None:
+    made: dict[str, Any] = json.loads(report(1, failed=1 << 53))
+    made["policies"] *= 3_000
+    bench.put("1", json.dumps(made).encode())
+    bench.look()
+    bench.put("2", report(2))
+    assert bench.look() == LOOK
+    assert bench.incoming.names() == []
+    assert bench.kept() == 1
+
+
+def test_the_largest_counts_that_are_taken_can_be_kept(bench: Bench) -> None:
+    made: dict[str, Any] = json.loads(report(1, failed=MAX_COUNT))
+    made["policies"] *= MAX_POLICIES
+    bench.put("1", json.dumps(made).encode())
+    bench.look()
+    assert bench.incoming.names() == []
+    with ReceivedReportStore.open(bench.home.received_tls_reports) as reports:
+        (row,) = reports.reports(0)
+    assert sum(one.failed for one in row.domains) == MAX_POLICIES * MAX_COUNT

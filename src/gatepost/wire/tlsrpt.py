@@ -32,7 +32,7 @@ MAX_POLICIES = 5_000
 MAX_DETAILS = 20_000
 MAX_TEXTS = 500  # lines of a policy, and its hosts
 MAX_TEXT = 2_000
-MAX_COUNT = 1 << 53
+MAX_COUNT = 1 << 40  # sessions: all of a report together stay within 53 bits
 _GZIP = b"\x1f\x8b"
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 
