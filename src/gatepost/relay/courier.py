@@ -20,7 +20,6 @@ from gatepost.policy.tls_out import DestinationRule
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection, Stale
 from gatepost.relay.outcome import Due, Failure, Outcome, Stage, failed, telling
-from gatepost.relay.own_mail import TLS_REPORTS
 from gatepost.relay.proven_way import resolve_proven
 from gatepost.relay.report_mail import ReportMail
 from gatepost.relay.resolve import Unresolved, resolve
@@ -29,7 +28,7 @@ from gatepost.relay.services import Runtime, Services
 from gatepost.relay.session_record import Turn
 from gatepost.relay.settle import Settler
 from gatepost.relay.tasks import Tasks
-from gatepost.store.spool import BodyDamaged
+from gatepost.store.spool import BodyDamaged, MessageKind
 
 SWEEP = 0.25  # seconds between looks at idle connections
 ROUTE_AGE = 60.0  # seconds for which a destination's hops are used without asking again
@@ -292,7 +291,7 @@ class _Courier:
         for number, hop in enumerate(hops, 1):
             await self._part()
             try:
-                turn = Turn(began, hops[number:], due.message.listener == TLS_REPORTS)
+                turn = Turn(began, hops[number:], due.message.kind is MessageKind.REPORT)
                 outcome = await self._on_hop(runtime, hop, due, turn, clear_allowed=clear_allowed)
             except HopFailed as error:
                 clear_allowed = clear_allowed and not error.handshake_broken

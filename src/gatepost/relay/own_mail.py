@@ -35,7 +35,6 @@ from gatepost.wire.received import scan_header
 from gatepost.wire.smtp_syntax import SyntaxFault, parse_path
 
 LISTENER = "gatepost"  # what the queue shows as its listener
-TLS_REPORTS = "gatepost tls reports"  # the same of a TLS report; the courier knows them by it
 MAX_OWN_MAIL = 1 << 20
 MAX_RECIPIENTS = 1_000
 _REMEMBERED = 200
@@ -65,7 +64,7 @@ class OwnMail:
         known = self._kept.get(token)
         if known is None:
             sender = _address(args["sender"]) if args.get("sender") else NULL_ADDRESS
-            kind = MessageKind.OWN if sender.null else MessageKind.ORDINARY
+            kind = MessageKind.OWN if sender.null else MessageKind.REPORT
             kind = MessageKind.NOTICE if args.get("notice") and sender.null else kind
             recipients = [_address(text) for text in args["recipients"]]
             known = await self._keep(sender, recipients, _content(args), kind)
@@ -96,7 +95,7 @@ class OwnMail:
         services = self._services
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise OperatorError(f"a mail has 1 to {MAX_RECIPIENTS} recipients")
-        if not services.spool.room_for(len(content), own=kind is not MessageKind.ORDINARY):
+        if not services.spool.room_for(len(content), own=kind.urgent):
             raise _not_kept("not enough disk space")
         try:
             mid = services.ids.mid.take()
@@ -128,7 +127,7 @@ def _message(
         envelope,
         dotted=b"\r\n." in content,
         eight_bit=not content.isascii(),
-        listener=LISTENER if sender.null else TLS_REPORTS,
+        listener=LISTENER,
         progress=[Progress() for _ in recipients],
     )
 

@@ -120,7 +120,7 @@ class Scheduler:
     def add(self, message: StoredMessage) -> None:
         """A message that has just been committed, or was found in the spool at start."""
         self.messages[message.mid] = message
-        if message.kind:
+        if message.kind.urgent:
             self.own.add(message.mid)
         if not message.held:
             self._place(message)
@@ -166,7 +166,7 @@ class Scheduler:
         destination = self.destinations.get(domain)
         if destination is None:
             destination = self.destinations[domain] = Destination(domain)
-        if message.kind:
+        if message.kind.urgent:
             destination.ready.appendleft(due)  # our own mail does not stand in line
         else:
             destination.ready.append(due)
@@ -233,7 +233,7 @@ class Scheduler:
             and (
                 destination.active < EASY_COURIERS
                 or len(destination.ready) > destination.active
-                or destination.ready[0].message.kind
+                or destination.ready[0].message.kind.urgent
             )
         ):
             connection = destination.idle.pop() if destination.idle else None
@@ -249,7 +249,7 @@ class Scheduler:
     def _claim(self, destination: Destination) -> bool:
         """One of the destination's connections, counted over all workers. Mail of our own may have one above the limit."""
         limits = self._services.limits
-        more = 1 if destination.ready[0].message.kind else 0
+        more = 1 if destination.ready[0].message.kind.urgent else 0
         limit = self.rule(destination).max_connections + more
         if destination.active + destination.closing < limit and limits.acquire(
             Kind.DESTINATION, destination.domain, limit

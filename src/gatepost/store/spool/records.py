@@ -49,6 +49,12 @@ class MessageKind(IntEnum):
     ORDINARY = 0
     OWN = 1  # an alert
     NOTICE = 2  # says without content that an alert could not be delivered over TLS; it goes in clear
+    REPORT = 3  # a daily TLS report to a domain of others
+
+    @property
+    def urgent(self) -> bool:
+        """It stands before other mail, and passes the limits of the queue."""
+        return self is MessageKind.OWN or self is MessageKind.NOTICE
 
 
 class RecipientState(StrEnum):
