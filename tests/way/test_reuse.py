@@ -230,6 +230,28 @@ def test_preferred_clear_after_lets_a_later_attempt_leave_tls_out(tmp_path: Path
     run(main)
 
 
+def test_what_one_message_gave_up_another_still_tries(tmp_path: Path) -> None:
+    """The broken handshakes of one message leave TLS out for that message alone."""
+
+    async def main() -> None:
+        async with FakePeer(handshake=Handshake.CLOSES) as peer:
+            levels = controls("preferred", preferred_clear_after=1)
+            routes = {"partner.example": peer.port}
+            async with gateway(tmp_path, routes=routes, destination_controls=levels) as it:
+                mid = await it.inject(FROM, TO)
+                await it.delayed(mid)
+                await it.quiet()
+                it.to_next_attempt(mid)
+                await it.log.line(f"Message finished MID {mid}")
+                await it.quiet()
+                other = await it.inject(FROM, TO)
+                await it.delayed(other)
+                assert [mail.tls for mail in peer.mails] == [""]
+                assert "STARTTLS" in peer.conversations[-1].verbs
+
+    run(main)
+
+
 # --- the client certificate -------------------------------------------------------------------------
 
 

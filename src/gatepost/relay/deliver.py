@@ -148,7 +148,9 @@ class Connection:
             return False
         same = envelope.requiretls is plan.requiretls and envelope.tls_optional is plan.tls_optional
         same = same and due.wishes.in_clear is (plan.rule == NOTICE_PATH)
-        if same and clear_allowed and destination is self.destination:
+        # What left TLS out for the broken handshakes of one message is judged anew for each other one.
+        same = same and clear_allowed and not plan.deciding.skip_starttls
+        if same and destination is self.destination:
             return self.outcome.may_pass
         rule = runtime.destinations.find(due.domain, self._services.today())
         if envelope.requiretls and hop is None and strengthened(rule) is not rule:
