@@ -21,8 +21,10 @@ LOCAL, FAR = NameServer("127.0.0.1"), NameServer("192.0.2.53")
 AWAY = Validation(FAR, "is not on this machine")
 
 
-def view(*verdicts: Validation, dane: str = "opportunistic", **dns: Any) -> dict[str, Any]:
-    document = load_plain({"destination_controls": {"default": {"dane": dane}}, "dns": dns})
+def view(
+    *verdicts: Validation, dane: str = "opportunistic", tls: str = "preferred", **dns: Any
+) -> dict[str, Any]:
+    document = load_plain({"destination_controls": {"default": {"dane": dane, "tls": tls}}, "dns": dns})
     return dnssec(document, compile_destinations(document), verdicts).document()
 
 
@@ -40,7 +42,9 @@ def test_a_server_that_passed_the_probe_is_believed() -> None:
     [
         ((AWAY,), {}, "192.0.2.53:53 is not on this machine"),
         ((), {}, "no name server has been tried yet"),
-        ((), {"dane": "none"}, "no destination asks for DANE, so no name server was tried"),
+        ((), {"dane": "none"}, "no destination verifies or asks for DANE, so no name server was tried"),
+        ((), {"dane": "none", "tls": "preferred-verify"}, "no name server has been tried yet"),
+        ((AWAY,), {"dane": "none", "tls": "required-verify"}, "192.0.2.53:53 is not on this machine"),
         ((Validation(LOCAL),), {"validate_dnssec": False}, "dns.validate_dnssec is false"),
     ],
 )

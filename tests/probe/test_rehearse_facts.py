@@ -8,6 +8,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.ca import Issued, TestAuthority, self_signed
@@ -274,3 +275,34 @@ def test_another_connection_to_the_host_may_tell() -> None:
     found = try_connection(verify, hosts(telling, silent), silent, DOMAIN)
     assert found.outcome is not None
     assert found.outcome.reason.startswith("verify error: self-signed certificate")
+
+
+@pytest.mark.parametrize(
+    ("names", "rule", "verdict"),
+    [
+        ({}, {}, Doubt.NOT_SIGNED),
+        ({"mx_judged": True}, {}, "refused"),
+        ({"mx_judged": True, "mx_signed": True}, {}, "refused"),  # the host's addresses were not
+        ({"mx_judged": True, "mx_signed": True, "mx_secure": True}, {}, "verified"),
+        ({}, {"level": TlsLevel.REQUIRED_VERIFY_HOSTED}, "verified"),  # signed or not is all the same
+        ({}, {"insecure_names": True}, "verified"),
+    ],
+)
+def test_a_record_of_a_day_when_nobody_asked_does_not_know_whether_the_name_is_signed(
+    names: dict[str, bool], rule: dict[str, Any], verdict: str
+) -> None:
+    what = seen_as(names=HopNames(DOMAIN, mx_host=HOST, **names))
+    plain = DestinationRule(TlsLevel.PREFERRED)
+    row = record(plain, what, direct(plain, what))
+    wanted = DestinationRule(**{"level": TlsLevel.REQUIRED_VERIFY, **rule})
+    found = try_connection(trial(wanted), hosts(row), row, DOMAIN)
+    assert (found.outcome.verdict.value if found.outcome is not None else found.doubt) == verdict
+
+
+def test_without_validation_a_name_from_dns_proves_nothing() -> None:
+    what = seen_as(names=HopNames(DOMAIN, mx_host=HOST, mx_signed=True, mx_secure=True, mx_judged=True))
+    row = record(CURIOUS, what, direct(CURIOUS, what))
+    wanted = trial(DestinationRule(TlsLevel.REQUIRED_VERIFY), dns={"validate_dnssec": False})
+    found = try_connection(wanted, hosts(row), row, DOMAIN)
+    assert found.outcome is not None
+    assert found.outcome.reason.startswith("verify error: host name mismatch")

@@ -14,6 +14,8 @@ from tests.fakes.resolver import FakeResolver
 
 from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
+from gatepost.net.dns_client import NameServer
+from gatepost.net.dns_trust import Validation
 from gatepost.policy.hop import Hop, LeftOut
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.resolve import Unresolved, resolve
@@ -201,6 +203,30 @@ def test_a_signed_chain_of_answers_makes_a_secure_name() -> None:
     assert not it.hops()[0].names.mx_secure
     it.zone.secure.add("mx.partner.example")
     assert it.hops()[0].names.mx_secure
+    assert not [kind for kind, _ in it.zone.asked if kind == "TLSA"]
+
+
+LOCAL = NameServer("127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "judged"),
+    [
+        ((), False),
+        ((Validation(LOCAL),), True),
+        ((Validation(LOCAL, "takes the broken signature of x.example"),), True),
+        ((Validation(LOCAL, "timeout asking 127.0.0.1:53", untried=True),), False),
+        ((Validation(LOCAL, "timeout", untried=True), Validation(NameServer("127.0.0.2"))), True),
+    ],
+)
+def test_names_tell_whether_anybody_could_say_that_they_are_signed(
+    verdicts: tuple[Validation, ...], judged: bool
+) -> None:
+    it = Lookup()
+    it.zone.set_mx(D, (10, "mx.partner.example"))
+    it.zone.set_addresses("mx.partner.example", "192.0.2.1")
+    it.zone.verdicts = verdicts
+    assert it.hops()[0].names.mx_judged is judged
 
 
 def test_a_domain_with_hundreds_of_exchangers_is_bounded() -> None:

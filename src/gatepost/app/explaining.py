@@ -22,6 +22,7 @@ from gatepost.net.resolver import Resolver
 from gatepost.pki.doctor import diagnose
 from gatepost.pki.judge import Purpose
 from gatepost.pki.revocation import Crls
+from gatepost.policy.dnssec import wants_dnssec
 from gatepost.policy.hop import Hop
 from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
 from gatepost.probe.explain import Delivery, Walked, delivery_view, explain
@@ -135,9 +136,9 @@ class Explaining:
 
 def asks_otherwise(one: Runtime, other: Runtime) -> bool:
     """Two configurations differ in the name servers, or in what is wanted of them."""
-    return (one.document.dns, one.destinations.asks_dane) != (
+    return (one.document.dns, wants_dnssec(one.document, one.destinations)) != (
         other.document.dns,
-        other.destinations.asks_dane,
+        wants_dnssec(other.document, other.destinations),
     )
 
 

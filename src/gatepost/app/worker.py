@@ -33,6 +33,7 @@ from gatepost.net.resolver import Resolver
 from gatepost.net.socket_address import SocketAddress
 from gatepost.pki.judge import Judge
 from gatepost.pki.revocation import NO_CRLS, Crls
+from gatepost.policy.dnssec import wants_dnssec
 from gatepost.relay.accept import CHANGED, Session, serve
 from gatepost.relay.call_ahead import CallAheads
 from gatepost.relay.courier import Couriers
@@ -179,7 +180,7 @@ class Worker:
         trust = None
         if dns.validate_dnssec:
             trust = DnsTrust(client, ProbeNames(dns.probe.signed, dns.probe.bogus), judged)
-            if runtime.destinations.asks_dane:
+            if wants_dnssec(runtime.document, runtime.destinations):
                 trust.start()  # else the first message that requires TLS does
         return Resolver(self._loop, client, hosts=read_hosts(), trust=trust)
 
@@ -198,16 +199,21 @@ class Worker:
         )
 
     def _dns_judged(self, verdicts: Sequence[Validation]) -> None:
-        """Say which name servers are believed about DNSSEC, once for the gateway; nothing known before counts any more."""
+        """Say which name servers are believed about DNSSEC, once for the gateway; nothing known before counts any more.
+
+        That none validates is nothing to warn of where no destination asks for DANE.
+        """
         self._services.resolver.forget()
         if self._index:
             return
+        warns = self._services.runtime.destinations.asks_dane
         for verdict in verdicts:
             text = f"Name server {verdict.server} is believed about DNSSEC"
             if not verdict.validates:
                 text = f"Name server {verdict.server} is not believed about DNSSEC: it {verdict.reason}"
             at = self._clock.now()
-            self._journal.emit(Noted(at, text) if verdict.validates else Warned(at, text))
+            sound = verdict.validates or not warns
+            self._journal.emit(Noted(at, text) if sound else Warned(at, text))
 
     # --- identifiers -------------------------------------------------------------------------
 

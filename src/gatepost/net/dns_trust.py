@@ -52,6 +52,13 @@ class Validation:
         return not self.reason
 
 
+def settles_dnssec(verdicts: Sequence[Validation]) -> bool:
+    """An answer without proof is known to be unsigned, or that nobody here can tell; not so before a probe, or while one may yet succeed."""
+    if any(verdict.validates for verdict in verdicts):
+        return True
+    return bool(verdicts) and not any(verdict.untried for verdict in verdicts)
+
+
 async def probe(server: NameServer, names: ProbeNames) -> Validation:
     """Whether this server's AD flag is to be believed. Never raises for what DNS does."""
     if not server.on_loopback:

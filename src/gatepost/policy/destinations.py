@@ -60,6 +60,13 @@ class DestinationRule:
         return self.dane is not Dane.NONE and self.level.tries
 
     @property
+    def heeds_dnssec(self) -> bool:
+        """It matters whether DNS is signed: TLSA records are looked for, or names of the certificate are compared."""
+        if self.asks_dane or self.level.verifies:
+            return True
+        return self.monitored is not None and self.monitored.heeds_dnssec
+
+    @property
     def looks_up_sts(self) -> bool:
         """The policy is looked for: this rule heeds it, or the one that is monitored would."""
         return self.asks_sts or (self.monitored is not None and self.monitored.asks_sts)
@@ -124,6 +131,11 @@ class DestinationTable:
     def asks_dane(self) -> bool:
         """Some destination may want TLSA records, if only to be monitored."""
         return any(rule.looks_up_tlsa for rule in self._rules())
+
+    @property
+    def heeds_dnssec(self) -> bool:
+        """For some destination it matters whether DNS is signed, if only to be monitored."""
+        return any(rule.heeds_dnssec for rule in self._rules())
 
     def _rules(self) -> Iterator[DestinationRule]:
         yield self.default

@@ -21,8 +21,8 @@ class HopNames:
 
     `domain` is the recipient's; `route_host` what the operator wrote in the smtp route, empty without one;
     `mx_host` the host of the MX record (or the domain itself where there is none), empty for a `[host]`
-    route; `mx_signed` that the look-up of the MX records was signed, `mx_secure` that the host's addresses were too; `ptr_host` the
-    confirmed reverse name of the address. `literal` says that the next hop was written as an address, by the operator or in the
+    route; `mx_signed` that the look-up of the MX records was signed, `mx_secure` that the host's addresses were too, `mx_judged`
+    that somebody was asked about it: else neither says anything; `ptr_host` the confirmed reverse name of the address. `literal` says that the next hop was written as an address, by the operator or in the
     recipient.
     """
 
@@ -31,6 +31,7 @@ class HopNames:
     mx_host: str = ""
     mx_secure: bool = False
     mx_signed: bool = False
+    mx_judged: bool = False
     ptr_host: str = ""
     address: str = ""
     literal: bool = False

@@ -11,6 +11,7 @@ from gatepost.net.dns_answer import Mx
 from gatepost.net.dns_trust import Validation
 from gatepost.net.overheard import LookUp, PolicySeen
 from gatepost.policy.destinations import DestinationTable
+from gatepost.policy.dnssec import wants_dnssec
 from gatepost.probe.tree import Node, moment
 from gatepost.wire.mta_sts import StsFault, record_id
 
@@ -90,8 +91,8 @@ def dnssec(document: Document, destinations: DestinationTable, verdicts: Iterabl
     reason = ""
     if not document.dns.validate_dnssec:
         reason = "dns.validate_dnssec is false"
-    elif not servers and not destinations.asks_dane:
-        reason = "no destination asks for DANE, so no name server was tried"
+    elif not servers and not wants_dnssec(document, destinations):
+        reason = "no destination verifies or asks for DANE, so no name server was tried"
     elif not servers:
         reason = "no name server has been tried yet"
     elif not believed:

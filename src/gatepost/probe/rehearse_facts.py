@@ -33,6 +33,7 @@ from gatepost.pki.certificate import describe
 from gatepost.pki.judge import Anchors, ChainVerdict, Crls, Judge, Purpose
 from gatepost.policy.admit import Rules
 from gatepost.policy.destinations import notice_rule
+from gatepost.policy.dnssec import wants_dnssec
 from gatepost.policy.observed import Handshake, Judged, server_facts
 from gatepost.policy.recorded import NOT_ASKED, names_of, sts_of, tlsa_of
 from gatepost.policy.requiretls import strengthened
@@ -219,8 +220,11 @@ def _known(
     miss_tlsa = rule.looks_up_tlsa and not asked_tlsa and not names.literal
     # The policy belongs to the destination, so another destination's connection tells nothing of it.
     miss_sts = rule.looks_up_sts and bool(names.mx_host) and (facts["sts"] is None or own is None)
-    unsure = bool(names.mx_host) and not names.mx_secure and not asked_tlsa and trial.destinations.asks_dane
-    if own is None and names.mx_host:
+    judged = names.mx_secure or names.mx_judged or asked_tlsa
+    unsure = bool(names.mx_host) and not judged and wants_dnssec(trial.document, trial.destinations)
+    if not trial.document.dns.validate_dnssec:
+        names = replace(names, mx_signed=False, mx_secure=False)
+    elif own is None and names.mx_host:
         # That signed DNS leads another destination to the host says nothing of this one.
         names, unsure = replace(names, mx_signed=False, mx_secure=False), True
     if not (miss_tlsa or miss_sts or unsure):

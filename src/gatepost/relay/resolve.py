@@ -15,6 +15,7 @@ from dataclasses import replace
 from gatepost.core.address import IPAddress
 from gatepost.core.address_ranges import refused_address
 from gatepost.net.dns_answer import DnsAnswer, DnsStatus, Mx
+from gatepost.net.dns_trust import settles_dnssec
 from gatepost.policy.hop import Hop, LeftOut
 from gatepost.policy.mx import (
     MxHost,
@@ -155,7 +156,10 @@ async def _by_mx(
     _tell(order, told)
     if order.outcome is MxOutcome.LOOP:
         raise _unresolved(Stage.LOOP, f"{name}: {order.outcome.text}", permanent=True)
-    return _mx_hops(runtime, domain, route, order.ranked, addresses, told, signed=answer.secure)
+    judged = settles_dnssec(services.resolver.verdicts)
+    return _mx_hops(
+        runtime, domain, route, order.ranked, addresses, told, signed=answer.secure, judged=judged
+    )
 
 
 def _tell(order: MxOrder, told: Told) -> None:
@@ -179,6 +183,7 @@ def _mx_hops(
     told: Told,
     *,
     signed: bool,
+    judged: bool,
 ) -> list[Hop]:
     """The addresses of the exchangers, without those that DNS may not lead to. Raises Unresolved."""
     hops: list[Hop] = []
@@ -191,6 +196,7 @@ def _mx_hops(
             mx_host=host.host,
             mx_secure=signed and known.secure,
             mx_signed=signed,
+            mx_judged=judged,
         )
         try:
             for hop in _hops(known, host.host, route.port if route else SMTP_PORT, names):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from gatepost.app.zoo.table.expect import Expected, fine, hosted_only, misnamed, untrusted
+from gatepost.app.zoo.table.expect import (
+    PV,
+    STRICT,
+    VERIFIED,
+    Expected,
+    but,
+    fine,
+    hosted_only,
+    misnamed,
+    untrusted,
+)
 from gatepost.app.zoo.table.shape import Host, Inhabitant, Zone
 
 MISMATCH = "host name mismatch: {domain}"
@@ -23,6 +33,13 @@ INHABITANTS = (
     _one("wrong-name", "For mx.other.example.", untrusted(MISMATCH)),
     _one("domain-only", "Carries the domain, not the MX host.", fine()),
     _one("mx-only", "Carries the MX host, which unsigned DNS named.", hosted_only(MISMATCH)),
+    _one(
+        "mx-only-signed",
+        "The same, and signed DNS named the host.",
+        but(fine(Zone.SIGNED), (f"{PV} {STRICT}", VERIFIED, "verified yes: {mx}")),
+        zone=Zone.SIGNED,
+        shows="mx-only",
+    ),
     _one("name-in-cn", "The name stands in the CN only.", fine()),
     _one("right-cn-wrong-san", "The right CN beside the wrong names.", untrusted(MISMATCH)),
     _one("wildcard", "A wildcard that covers the MX host, not the domain.", hosted_only(MISMATCH)),
