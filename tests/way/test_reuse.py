@@ -397,3 +397,23 @@ def test_only_broken_handshakes_count_towards_clear_text(tmp_path: Path) -> None
                 assert peer.mails[0].tls == ""
 
     run(main)
+
+
+def test_a_refused_certificate_is_no_broken_handshake(tmp_path: Path) -> None:
+    async def main() -> None:
+        certificate = authority().issue(["elsewhere.example"])
+        async with FakePeer(certificate=certificate) as peer:
+            routes = {"partner.example": peer.port}
+            async with gateway(
+                tmp_path, routes=routes, destination_controls=controls("required-verify")
+            ) as it:
+                mid = await it.inject(FROM, TO)
+                await it.delayed(mid)
+                await it.quiet()
+                assert "Cryptographic failure" in it.log.with_("Delayed")[0]
+                it.commit(destination_controls=controls("preferred", preferred_clear_after=1))
+                it.to_next_attempt(mid)
+                await it.log.line("Message finished")
+                assert peer.mails[0].tls.startswith("TLSv1")
+
+    run(main)

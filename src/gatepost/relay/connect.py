@@ -359,6 +359,7 @@ class Opener:
     def _refused(self, outcome: TlsOutcome) -> HopFailed:
         status = failure_status(outcome)
         code = str(outcome.facts.reply.code) if outcome.facts.reply is not None else "000"
+        broken = outcome.facts.stage is TlsStage.HANDSHAKE_FAILED
         failure = Failure(
             _STAGES[status.status],
             outcome.permanent,
@@ -366,8 +367,8 @@ class Opener:
             code,
             status.status,
             str(self._hop),
+            broken,
         )
-        broken = outcome.facts.stage is TlsStage.HANDSHAKE_FAILED
         return HopFailed(failure, self._dcid, handshake_broken=broken)
 
     # --- small parts -------------------------------------------------------------------------

@@ -72,7 +72,10 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why recipients were not delivered in this attempt. `remote` is `host [address]:port` or empty."""
+    """Why recipients were not delivered in this attempt. `remote` is `host [address]:port` or empty.
+
+    `broken` says that a TLS handshake broke: no certificate was refused, and no rule.
+    """
 
     stage: Stage
     permanent: bool
@@ -80,6 +83,7 @@ class Failure:
     code: str = "000"
     enhanced: str = ""
     remote: str = ""
+    broken: bool = False
 
     @property
     def status(self) -> str:

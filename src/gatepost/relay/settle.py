@@ -200,7 +200,7 @@ def _domains(message: StoredMessage, rid: int) -> tuple[str, str]:
 
 def _record(progress: Progress, failure: Failure) -> Progress:
     progress.attempts += 1
-    progress.broken += failure.stage is Stage.TLS
+    progress.broken += failure.broken
     progress.status = failure.status
     progress.code = failure.code
     progress.text = failure.text
