@@ -22,12 +22,12 @@ from gatepost.config.check_dns import dns_findings, tlsa_findings
 from gatepost.config.check_public import public_findings
 from gatepost.config.check_recipients import bounce_findings, call_ahead_findings
 from gatepost.config.check_reputation import reputation_findings
+from gatepost.config.check_tls_reports import report_findings
 from gatepost.config.check_uses import link_findings, sni_findings
 from gatepost.config.faults import Loc, path_text
 from gatepost.config.findings import Finding, dangling, duplicates
 from gatepost.config.links import LINKS
 from gatepost.config.model import Document, Protocol
-from gatepost.config.tls_reports import report_findings
 from gatepost.core.errors import Problem
 
 NOT_ENFORCED = "stored, not yet enforced"

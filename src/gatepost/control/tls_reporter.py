@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gatepost.certs.dkim_vault import dkim_keys
-from gatepost.config.tls_reports import report_sender, submitter
+from gatepost.config.check_tls_reports import report_sender, submitter
 from gatepost.core.errors import Problem
 from gatepost.policy.tls_report_day import Reporter
 from gatepost.store.config_store import ConfigStore

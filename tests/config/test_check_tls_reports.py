@@ -8,7 +8,7 @@ import pytest
 from tests.config.documents import TODAY, document
 
 from gatepost.config.check import check
-from gatepost.config.tls_reports import report_sender, submitter
+from gatepost.config.check_tls_reports import report_sender, submitter
 
 
 def _found(**section: Any) -> list[str]:
