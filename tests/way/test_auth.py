@@ -328,6 +328,19 @@ def test_a_user_whom_many_try_is_not_tried_any_more(tmp_path: Path) -> None:
     run(main)
 
 
+def test_what_is_no_try_of_a_pass_phrase_does_not_tell_of_a_lock_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, **offering(), **limits(max_failures_per_user=1)) as it:
+            client = await encrypted(it)
+            assert await fails(it, client, plain(passphrase="guess")) == BAD
+            assert await fails(it, client, plain(passphrase=""), 2) == BAD
+            assert await fails(it, client, plain(authzid="other"), 3) == BAD
+            assert len(it.log.of(SmtpAuthLocked)) == 1
+            assert it.services.counters.auth_locked == 1
+
+    run(main)
+
+
 def test_success_counts_for_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway(

@@ -26,7 +26,7 @@ from gatepost.config.values import NO_LIMIT
 from gatepost.core.auth_events import SmtpAuthFailed, SmtpAuthLocked, SmtpAuthSucceeded
 from gatepost.core.reply import Reply
 from gatepost.policy.auth import LOCAL, SmtpUsers, address_key, authenticated, delay_after, user_key
-from gatepost.wire.sasl import Challenge, CheckPassphrase, CheckProof, LookUp, Proven, Step
+from gatepost.wire.sasl import WRONG, Challenge, CheckPassphrase, CheckProof, LookUp, Proven, Step
 from gatepost.wire.scram import ScramVerifier
 from gatepost.wire.server_auth import (
     ALREADY,
@@ -211,7 +211,7 @@ class Authentication:
         except Busy:
             raise AuthFault(TEMPORARY, "too many attempts are under way", failed=True) from None
         if not accepted:
-            raise AuthFault(INVALID, "wrong pass-phrase", failed=True)
+            raise AuthFault(INVALID, WRONG, failed=True)
         self._take_back(user)
 
     def _succeeded(self, users: Verifier, user: str) -> Reply:
@@ -241,6 +241,7 @@ class Authentication:
         assert session.admission is not None
         services = session.services
         user, reason = dialogue.user, fault.reason
+        counted = reason == WRONG  # nothing was tried otherwise, so no limit is reached by it
         if fault.reply is INVALID and user and not users.knows(user):
             reason = "unknown user"
         services.counters.auth_failed += 1
@@ -255,8 +256,9 @@ class Authentication:
             )
         )
         self._failures += 1
-        if fault.reply is INVALID:
+        if counted:
             self._tell_locked(user)
+        if fault.reply is INVALID:
             failures = services.limits.recent(address_key(session.admission.network))
             await asyncio.sleep(delay_after(failures))
         return TOO_MANY_FAILURES if self._failures >= session.runtime.auth.per_session else fault.reply

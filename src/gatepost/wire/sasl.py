@@ -26,6 +26,7 @@ from gatepost.wire.scram import ScramVerifier
 
 MAX_TEXT = 1_024  # octets of a name or a pass-phrase; RFC 4616 §2 asks for 255
 MAX_NONCE = 256
+WRONG = "wrong pass-phrase"  # why a try fails; all other reasons are no tries
 USER_PROMPT, PASSPHRASE_PROMPT = b"Username:", b"Password:"  # what clients of LOGIN look for
 
 _NONCE = re.compile(r"[!-+\--~]{1,256}")  # printable ASCII without the comma
@@ -152,7 +153,7 @@ class Scram:
         """The answer to `CheckProof`. Raises SaslFault for a wrong one."""
         assert self._verifier is not None
         if not self._verifier.proves(self._message, self._proof):
-            raise SaslFault("wrong pass-phrase")
+            raise SaslFault(WRONG)
         self._next = self._done
         return Challenge(b"v=" + b64encode(self._verifier.signature(self._message)))
 
