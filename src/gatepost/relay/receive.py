@@ -7,39 +7,29 @@ small message comes in one piece and is handled in one go.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gatepost.core.address import Address
 from gatepost.core.envelope import Envelope, Recipient
 from gatepost.core.events import (
     MessageAborted,
     MessageQueued,
     MessageReceived,
     MessageStarted,
-    Noted,
     ReceivingFailed,
     RecipientAccepted,
     RecipientRejected,
 )
 from gatepost.core.reply import Refusal, Reply
-from gatepost.net.dns_answer import HostName
-from gatepost.policy.admit import (
-    TOO_MANY_THIS_HOUR,
-    Action,
-    EffectivePolicy,
-    check_message,
-    check_messages,
-    check_recipient,
-    check_sender,
-)
-from gatepost.policy.bounce_tags import HEADER, TagRules, judge_recipient
+from gatepost.policy.admit import check_message, check_messages, check_sender
+from gatepost.policy.bounce_tags import HEADER
 from gatepost.relay.monitoring import watch_mail
-from gatepost.relay.report_mail import is_for_reports
+from gatepost.relay.own_lines import received_line, wishes_told
+from gatepost.relay.recipients import asked_host, refusal_ahead, refusal_of, routable, without_tag
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
-from gatepost.wire.received import HeaderFacts, received_header, scan_header
+from gatepost.wire.received import HeaderFacts, scan_header
 from gatepost.wire.server_events import (
     Aborted,
     Body,
@@ -165,30 +155,35 @@ class Reception:
 
     def _rcpt(self, event: Rcpt) -> Awaitable[None] | None:
         """RCPT. Returns something to await where another host is asked about the recipient."""
-        session = self._session
+        session, mail = self._session, self._mail
         admission = session.admission
         assert admission is not None
-        assert admission.policy is not None
+        assert mail is not None
         recipient, refusal = event.recipient, None
         if session.runtime.tags is not None:
-            recipient, refusal = self._without_tag(session.runtime.tags, recipient)
+            verdict = without_tag(
+                session, admission, session.runtime.tags, recipient.address, report=mail.sender.null
+            )
+            refusal = verdict.refusal
+            if refusal is None:
+                recipient = replace(recipient, address=verdict.recipient)
+            if verdict.note:
+                self._mark = f"{HEADER}: {verdict.note}\r\n".encode("ascii")
         address = recipient.address
         if refusal is None:
-            refusal = check_recipient(session.rules, admission, address, len(self._recipients))
-        if refusal is None and not self._within_hour(admission.network, admission.policy):
-            refusal = TOO_MANY_THIS_HOUR
-        if refusal is None and session.rules.rat.calls_ahead and admission.action is not Action.RELAY:
-            host = session.rules.rat.decide(address).ahead
-            if host is not None and not is_for_reports(session.runtime, address):
-                return self._call_ahead(recipient, host, admission.network)
+            refusal = refusal_of(session, admission, address, len(self._recipients))
+        if refusal is None:
+            host = asked_host(session, admission, address)
+            if host is not None:
+                return self._rcpt_ahead(recipient, host)
         self._answer_recipient(recipient, refusal)
         return None
 
-    async def _call_ahead(self, recipient: Recipient, host: str, network: str) -> None:
+    async def _rcpt_ahead(self, recipient: Recipient, host: str) -> None:
         """The host that would get the mail decides."""
-        services = self._session.services
-        assert services.call_aheads is not None
-        refusal = await services.call_aheads.refusal(services, recipient.address, host, network)
+        admission = self._session.admission
+        assert admission is not None
+        refusal = await refusal_ahead(self._session, admission, recipient.address, host)
         self._answer_recipient(recipient, refusal)
 
     def _answer_recipient(self, recipient: Recipient, refusal: Refusal | None) -> None:
@@ -202,46 +197,8 @@ class Reception:
             session.engine.answer(refusal.reply())
             return
         emit(RecipientAccepted(now, self._mid, session.icid, len(self._recipients), text))
-        self._recipients.append(self._routable(recipient))
+        self._recipients.append(routable(recipient, session.rules.hostname))
         session.engine.answer(RCPT_OK)
-
-    def _without_tag(self, tags: TagRules, recipient: Recipient) -> tuple[Recipient, Refusal | None]:
-        """The recipient without a bounce tag, and why it is refused where a report needs one."""
-        session, mail = self._session, self._mail
-        admission = session.admission
-        assert admission is not None
-        assert admission.policy is not None
-        assert mail is not None
-        exempt = admission.action is Action.RELAY or is_for_reports(session.runtime, recipient.address)
-        asked = None if exempt else admission.policy.untagged_bounces
-        verdict = judge_recipient(
-            tags,
-            recipient.address,
-            report=mail.sender.null,
-            untagged=asked,
-            now=session.services.clock.now(),
-        )
-        if verdict.refusal is not None:
-            return recipient, verdict.refusal
-        if verdict.note:
-            self._mark = f"{HEADER}: {verdict.note}\r\n".encode("ascii")
-        return replace(recipient, address=verdict.recipient), None
-
-    def _routable(self, recipient: Recipient) -> Recipient:
-        """`postmaster` without a domain is the postmaster of this host (RFC 5321 §4.5.1)."""
-        address = recipient.address
-        if address.domain:
-            return recipient
-        host = self._session.rules.hostname
-        whole = Address(f"{address.local}@{host}", address.local, host)
-        return Recipient(whole, recipient.notify, recipient.original)
-
-    def _within_hour(self, network: str, policy: EffectivePolicy) -> bool:
-        limit = policy.max_recipients_per_hour
-        if limit is None:
-            return True
-        key = f"{self._session.rules.name}/{network}"
-        return self._session.services.limits.count_recipients(key, 1, limit)
 
     def _data(self, event: Data) -> None:
         assert self._session.engine is not None
@@ -285,6 +242,7 @@ class Reception:
         self._facts = facts
         session = self._session
         assert session.admission is not None
+        assert self._mail is not None
         refusal = check_message(session.rules, session.admission, 0, facts.received_count)
         if refusal is not None:
             self._refuse(refusal)
@@ -293,31 +251,9 @@ class Reception:
             )
             return
         self._body = session.services.spool.new_body(self._mid)
-        self._body.write(self._received_line() + self._mark + self._head)
+        line = received_line(session, self._mid, self._recipients, smtputf8=self._mail.smtputf8)
+        self._body.write(line + self._mark + self._head)
         self._head = b""
-
-    def _received_line(self) -> bytes:
-        session = self._session
-        engine, mail = session.engine, self._mail
-        assert engine is not None
-        assert mail is not None
-        tls = session.stream.tls
-        host = session.host
-        return received_header(
-            helo=engine.hello_name,
-            host=host.name if isinstance(host, HostName) else "",
-            verified=isinstance(host, HostName),
-            address=session.stream.peer.host,
-            by=session.rules.hostname,
-            mid=self._mid,
-            tls=(tls.protocol, tls.cipher) if tls is not None else None,
-            client=session.client.name if session.client is not None else "",
-            extended=engine.extended,
-            smtputf8=mail.smtputf8,
-            authenticated=bool(session.admission is not None and session.admission.user),
-            recipient=self._recipients[0].address if len(self._recipients) == 1 else None,
-            at=session.services.clock.now(),
-        )
 
     def _chunk_done(self, event: ChunkDone) -> None:
         assert self._session.engine is not None
@@ -403,13 +339,3 @@ class Reception:
 
     def _aborted(self, event: Aborted) -> None:
         self.abort("Receiving aborted by sender")
-
-
-def wishes_told(at: float, mid: int, envelope: Envelope) -> Iterator[Noted]:
-    """A line for the few messages that ask something of TLS themselves (RFC 8689)."""
-    if envelope.requiretls:
-        yield Noted(at, f"MID {mid} requires TLS on its whole way (REQUIRETLS)", {"mid": mid})
-    if envelope.tls_optional:
-        yield Noted(
-            at, f"MID {mid} waives what its recipients publish about TLS (TLS-Required: No)", {"mid": mid}
-        )
