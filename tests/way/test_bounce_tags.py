@@ -147,6 +147,22 @@ def test_a_policy_may_take_it_marked_or_as_it_is(tmp_path: Path, untagged: str, 
     run(main)
 
 
+def test_a_recipient_that_is_refused_marks_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        policies = [policy(untagged_bounces="mark", max_recipients_per_message=1)]
+        async with FakePeer() as peer, tagging(tmp_path, peer, mail_flow_policies=policies) as it:
+            tag = (await sent(it, peer, "joe@example.net", "mary@partner.example"))[1:-1]
+            client = await it.connect()
+            await client.hello()
+            await client.envelope("", tag)
+            assert (await client.say("RCPT TO:<ann@example.net>")).startswith("452 ")
+            assert (await client.data()).startswith("250 ")
+            await it.log.line("Message finished MID 2 done")
+            assert b"X-Gatepost-Bounce-Tag" not in peer.mails[-1].body
+
+    run(main)
+
+
 def test_who_relays_is_not_asked_for_tags(tmp_path: Path) -> None:
     async def main() -> None:
         relaying = {

@@ -159,34 +159,33 @@ class Reception:
         admission = session.admission
         assert admission is not None
         assert mail is not None
-        recipient, refusal = event.recipient, None
+        recipient, refusal, note = event.recipient, None, ""
         if session.runtime.tags is not None:
             verdict = without_tag(
                 session, admission, session.runtime.tags, recipient.address, report=mail.sender.null
             )
-            refusal = verdict.refusal
+            refusal, note = verdict.refusal, verdict.note
             if refusal is None:
                 recipient = replace(recipient, address=verdict.recipient)
-            if verdict.note:
-                self._mark = f"{HEADER}: {verdict.note}\r\n".encode("ascii")
         address = recipient.address
         if refusal is None:
             refusal = refusal_of(session, admission, address, len(self._recipients))
         if refusal is None:
             host = asked_host(session, admission, address)
             if host is not None:
-                return self._rcpt_ahead(recipient, host)
-        self._answer_recipient(recipient, refusal)
+                return self._rcpt_ahead(recipient, host, note)
+        self._answer_recipient(recipient, refusal, note)
         return None
 
-    async def _rcpt_ahead(self, recipient: Recipient, host: str) -> None:
+    async def _rcpt_ahead(self, recipient: Recipient, host: str, note: str) -> None:
         """The host that would get the mail decides."""
         admission = self._session.admission
         assert admission is not None
         refusal = await refusal_ahead(self._session, admission, recipient.address, host)
-        self._answer_recipient(recipient, refusal)
+        self._answer_recipient(recipient, refusal, note)
 
-    def _answer_recipient(self, recipient: Recipient, refusal: Refusal | None) -> None:
+    def _answer_recipient(self, recipient: Recipient, refusal: Refusal | None, note: str) -> None:
+        """`note` is what the header of the message will say of this recipient's tag, if it becomes one."""
         session = self._session
         assert session.engine is not None
         emit, now = session.services.journal.emit, session.services.clock.now()
@@ -196,6 +195,8 @@ class Reception:
             emit(RecipientRejected(now, self._mid, session.icid, text, refusal.cause or refusal.text))
             session.engine.answer(refusal.reply())
             return
+        if note:
+            self._mark = f"{HEADER}: {note}\r\n".encode("ascii")
         emit(RecipientAccepted(now, self._mid, session.icid, len(self._recipients), text))
         self._recipients.append(routable(recipient, session.rules.hostname))
         session.engine.answer(RCPT_OK)
