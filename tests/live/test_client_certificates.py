@@ -167,7 +167,7 @@ ROWS = {
         "preferred",
         LARGE,
         "250",
-        f"yes: {NAME}, mx0.{NAME[3:]}, mx1.{NAME[3:]}, mx2.{NAME[3:]}, mx3.{NAME[3:]} and 45 more",
+        f"yes: {NAME}, mx0.{NAME[3:]}, mx1.{NAME[3:]}, mx2.{NAME[3:]}, mx3.{NAME[3:]} and 996 more",
     ),
     "required, valid": ("required", GOOD, "250", f"yes: {NAME}"),
     "required, expired": (

@@ -125,3 +125,19 @@ def test_a_signature_with_pss_is_known() -> None:
     made = builder.sign(key, hashes.SHA256(), rsa_padding=pss)
     assert signed_by(made, authority.certificate)
     assert not signed_by(damaged(made), authority.certificate)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "shown"), [(1000, 50, 990), (51, 50, 41), (50, 50, 40), (11, 11, 1)]
+)
+def test_names_that_are_not_kept_are_counted(names: int, kept: int, shown: int) -> None:
+    described = describe(CA.issue([f"n{number}.example" for number in range(names)]).chain_der[0])
+    assert (len(described.names), described.more_names) == (kept, names - kept)
+    assert described.shown_names(2) == f"DNS:n0.example, DNS:n1.example and {names - 2} more"
+    assert described.shown_names(10).endswith(f"DNS:n9.example and {shown} more")
+
+
+def test_without_an_alternative_name_the_common_name_is_the_only_one() -> None:
+    described = describe(CA.root_der)
+    assert (described.names, described.more_names) == (("CN:Example CA",), 0)
+    assert described.shown_names(10) == "CN:Example CA"

@@ -228,6 +228,12 @@ class PeerCertificate:
     fingerprint: str  # SHA-256 of the DER, lower-case hex
     not_after: float  # seconds since the epoch
     names: tuple[str, ...] = ()  # `DNS:mx.example`, `IP:192.0.2.1`, or `CN:…` where there is no SAN
+    more_names: int = 0  # that are not kept in `names`
+
+    def shown_names(self, limit: int) -> str:
+        """The first names, and how many there are besides; empty where there is none."""
+        more = max(0, len(self.names) - limit) + self.more_names
+        return ", ".join(self.names[:limit]) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,9 +102,9 @@ class Certificate:
 
     def described(self) -> PeerCertificate:
         """The short form that a delivery keeps and logs."""
-        return PeerCertificate(
-            self.subject, self.issuer, self.fingerprint, self.not_after, self.names.texts(MAX_NAMES_KEPT)
-        )
+        names = self.names.texts(MAX_NAMES_KEPT)
+        more = self.names.count - len(names)
+        return PeerCertificate(self.subject, self.issuer, self.fingerprint, self.not_after, names, more)
 
 
 def read_certificate(der: bytes) -> Certificate:

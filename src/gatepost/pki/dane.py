@@ -21,6 +21,7 @@ from gatepost.pki.names import match_names
 from gatepost.pki.path import find_path
 
 MAX_SENT = 10  # certificates of a chain that are looked at
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +94,6 @@ def _problem(
             return found.text
     if match_names(leaf.der, names) is None:
         tried = ", ".join(name.name for name in names)
-        return f"host name mismatch: {tried} not in {', '.join(leaf.names.texts()[:10]) or 'a certificate without names'}"
+        shown = leaf.described().shown_names(_NAMES_SHOWN)
+        return f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"
     return ""

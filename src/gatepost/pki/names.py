@@ -37,6 +37,11 @@ class PresentedNames:
     addresses: tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...] = ()
     common_name: str = ""
 
+    @property
+    def count(self) -> int:
+        """How many `texts` there are."""
+        return len(self.dns) + len(self.addresses) or int(bool(self.common_name))
+
     def texts(self, limit: int | None = None) -> tuple[str, ...]:
         """`DNS:…` and `IP:…`, or `CN:…` where there is neither; escaped, at most `limit`."""
         found = [f"DNS:{printable(name)}" for name in self.dns[:limit]]

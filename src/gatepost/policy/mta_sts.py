@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gatepost.core.tls import DanePlan, NameSource, ReferenceName, StsPlan, TlsFacts
 from gatepost.policy.destinations import DestinationRule
+from gatepost.policy.reference_names import MAX_NAMES_SHOWN
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
 
@@ -43,6 +44,6 @@ def sts_problem(plan: StsPlan, facts: TlsFacts) -> str:
     if facts.chain_problem:
         return facts.chain_problem
     if not facts.sts_match:
-        shown = ", ".join(facts.chain[0].names[:10]) if facts.chain else ""
+        shown = facts.chain[0].shown_names(MAX_NAMES_SHOWN) if facts.chain else ""
         return f"host name mismatch: {plan.host.name} not in {shown or 'a certificate without names'}"
     return ""

@@ -81,8 +81,5 @@ def literal_address(literal: str) -> str:
 def mismatch(names: Sequence[ReferenceName], facts: TlsFacts) -> str:
     """The sentence about a certificate that is valid for none of the names."""
     tried = ", ".join(dict.fromkeys(name.name for name in names)) or "no name"
-    presented = facts.chain[0].names if facts.chain else ()
-    shown = ", ".join(presented[:MAX_NAMES_SHOWN]) or "a certificate without names"
-    if len(presented) > MAX_NAMES_SHOWN:
-        shown += f" and {len(presented) - MAX_NAMES_SHOWN} more"
-    return f"host name mismatch: {tried} not in {shown}"
+    shown = facts.chain[0].shown_names(MAX_NAMES_SHOWN) if facts.chain else ""
+    return f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"

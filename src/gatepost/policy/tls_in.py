@@ -146,6 +146,8 @@ class ClientOutcome:
         if not self.names:
             return f"no: {self.reason}"
         more = len(self.names) - _NAMES_SHOWN
+        if more > 0 and self.facts.certificate is not None:
+            more += self.facts.certificate.more_names  # it was accepted by all of its names
         shown = ", ".join(self.names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"yes: {shown} ({self.reason})" if self.reason else f"yes: {shown}"
 
@@ -218,7 +220,7 @@ def _own_names(facts: ClientFacts) -> tuple[str, ...]:
 
 def _presented(facts: ClientFacts) -> str:
     assert facts.certificate is not None
-    return ", ".join(facts.certificate.names[:_NAMES_SHOWN]) or "no name"
+    return facts.certificate.shown_names(_NAMES_SHOWN) or "no name"
 
 
 def _whose(facts: ClientFacts) -> str:

@@ -66,5 +66,7 @@ INHABITANTS = (
     _one("trailing-dot", "Names with a dot at the end.", misnamed("DNS:{domain}.")),
     _one("empty-san", "An empty list of names.", misnamed("CN:zoo")),
     _one("thousand-names", "A thousand names, the right ones last.", fine()),
-    _one("thousand-wrong-names", "A thousand names, all of others.", misnamed("n9.other.example and")),
+    _one(
+        "thousand-wrong-names", "A thousand names, all of others.", misnamed("n9.other.example and 990 more")
+    ),
 )
