@@ -45,9 +45,12 @@ def run(arguments: Sequence[str], commands: Callable[[Sequence[str]], int]) -> i
 
 def complain(error: OperatorError) -> None:
     """One sentence and a hint on standard error; a configuration's problems one a line before them."""
+    from gatepost.control.shell.screen import fitting
+
     lines = [problem.line() for problem in error.problems]
     lines.append(f"gatepost: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    for line in lines:
+        print("\n".join(fitting(line, sys.stderr)), file=sys.stderr)  # noqa: T201
 
 
 def _log_bug(error: BaseException) -> str:

@@ -19,7 +19,7 @@ import dns.exception
 import dns.flags
 import dns.message
 
-from gatepost.net.errors import system_error_text
+from gatepost.net.errors import plain_error_text
 
 _MAX_STRANGERS = 100  # datagrams that answer something else, before we give up
 
@@ -50,7 +50,7 @@ async def exchange(address: str, port: int, query: dns.message.Message, seconds:
     except asyncio.IncompleteReadError:
         raise ExchangeFailed("the answer was cut off") from None
     except OSError as error:
-        raise ExchangeFailed(system_error_text(error)) from None
+        raise ExchangeFailed(plain_error_text(error)) from None
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -75,7 +75,7 @@ async def probe(server: NameServer, names: ProbeNames) -> Validation:
             return Validation(server, f"takes the broken signature of {names.bogus}")
         unchecked = await _ask(server, names.bogus, dns.rdatatype.A, unchecked=True)
     except NoAnswer as failure:
-        return Validation(server, str(failure), untried=True)
+        return Validation(server, f"gives no answer: {failure}", untried=True)
     if unchecked.rcode() != dns.rcode.NOERROR:
         return Validation(
             server, f"cannot reach {names.bogus}, which would show that it validates", untried=True

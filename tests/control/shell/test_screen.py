@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from gatepost.control.shell import screen
@@ -50,3 +52,29 @@ def test_a_paragraph_hangs_behind_its_head(capsys: pytest.CaptureFixture[str]) -
     first, *more = capsys.readouterr().out.splitlines()
     assert first.startswith("  note: word")
     assert all(line.startswith(" " * 8 + "word") and len(line) <= 80 for line in more)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_note_is_folded_on_a_terminal_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = "listeners[0].certificate: " + "word " * 11 + "mta-sts.example.net (use another one)"
+    assert screen.fitting(text, io.StringIO()) == [text]
+    first, second = screen.fitting(text, _Terminal())
+    assert len(first) <= 80
+    assert second == "  mta-sts.example.net (use another one)"
+    assert screen.fitting("short", _Terminal()) == ["short"]
+
+
+def test_facts_fit_the_screen_and_what_is_to_be_copied_stays_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen.facts((("Server", "word " * 16 + "mta-sts.example.net"), ("Key", "k" * 90)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Server", "word", "Key"]
+    assert lines[1].startswith(" " * 8 + "word")
+    assert lines[1].endswith(" mta-sts.example.net")
+    assert lines[2] == "Key     " + "k" * 90

@@ -39,7 +39,7 @@ def test_a_stopped_gateway_shows_what_it_counted(stopped: Home) -> None:
     store.close()
     bench.store.close()
     lines = gatepost("tlsrpt", "list").out.splitlines()
-    assert lines[0].split() == ["DAY", "DOMAIN", "SESSIONS", "FAILED", "REPORT"]
+    assert lines[0].split() == ["Day", "Domain", "Sessions", "Failed", "Report"]
     assert lines[1].startswith(f"{NEWER}  a.example  4         1       due ")
     assert lines[2] == (f"{OLDER}  a.example  4         1       failed: its record does not count: 2 records")
     shown = gatepost("tlsrpt", "show", "a.example", "--day", NEWER).out

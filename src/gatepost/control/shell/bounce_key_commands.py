@@ -29,7 +29,7 @@ def list_(as_json: JsonOption = False, home: HomeOption = None) -> None:
     elif not rows:
         say("There is no key: nothing is tagged. `gatepost bounce-keys new` makes one.")
     else:
-        table(("KEY", "MADE", "STATE"), [(one["number"], local(one["made"]), _state(one)) for one in rows])
+        table(("Key", "Made", "State"), [(one["number"], local(one["made"]), _state(one)) for one in rows])
 
 
 def _state(one: dict[str, bool]) -> str:

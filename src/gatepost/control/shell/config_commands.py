@@ -70,7 +70,7 @@ def check(file: FileArgument, as_json: JsonOption = False, home: HomeOption = No
     if faults:
         raise OperatorError(
             f"the configuration has {plural(len(faults), 'fault')}",
-            "mend them and check it again",
+            f"mend {'it' if len(faults) == 1 else 'them'} and check again",
             code=Exit.FAULTY_CONFIGURATION,
             problems=tuple(Problem(p["path"], p["text"], p["hint"]) for p in faults),
         )

@@ -60,7 +60,7 @@ def list_keys(as_json: JsonOption = False, home: HomeOption = None) -> None:
         say("There is no key; `gatepost dkim new DOMAIN` makes one.")
         return
     table(
-        ("DOMAIN", "SELECTOR", "KIND", "MADE", "FOR"),
+        ("Domain", "Selector", "Kind", "Made", "For"),
         [
             (
                 row["domain"],

@@ -41,7 +41,7 @@ def say_reputation(found: Mapping[str, Any]) -> None:
     )
     if found["lists"]:
         say()
-        table(("LIST", "ANSWER", "WEIGHT"), [_list_cells(one) for one in found["lists"]])
+        table(("List", "Answer", "Weight"), [_list_cells(one) for one in found["lists"]])
         for one in found["lists"]:
             if one["detail"]:
                 paragraph("", f"{one['zone']} {one['said']}: {one['detail']}")
@@ -51,7 +51,7 @@ def say_reputation(found: Mapping[str, Any]) -> None:
             (one["listener"], one["action"], one["group"], one["match"], one["policy"])
             for one in found["listeners"]
         ]
-        table(("LISTENER", "ACTION", "GROUP", "MATCH", "POLICY"), rows)
+        table(("Listener", "Action", "Group", "Match", "Policy"), rows)
 
 
 def _list_cells(one: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,7 +1,8 @@
 """What commands print: lines, notes, tables and JSON.
 
 Results go to standard output, notes and warnings to standard error. Text from outside is shown on one line of
-printable characters. On a terminal a table is cut to its width; into a pipe it goes whole.
+printable characters. On a terminal a table is cut to its width, and a note is folded to it; into a pipe each goes
+whole, since scripts read a problem as one line. Names are not broken at their hyphens: they are there to be copied.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -24,8 +25,9 @@ def say(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """A line on standard error."""
-    typer.echo(text, err=True)
+    """A line on standard error; several on a terminal that is too narrow for it."""
+    for line in fitting(text, sys.stderr):
+        typer.echo(line, err=True)
 
 
 def say_json(value: Any) -> None:
@@ -89,6 +91,14 @@ def size(octets: int) -> str:
     return f"{value:.1f} GB"
 
 
+def fitting(text: str, stream: TextIO) -> list[str]:
+    """The lines of one that goes to `stream`: folded where that is a terminal, else itself."""
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns
+    if not stream.isatty() or len(text) <= columns:
+        return [text]
+    return textwrap.wrap(text, columns, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str = "") -> None:
     """Rows in aligned columns under headings; the last column takes what is left of the width."""
     texts = [[safe(str(cell)) for cell in row] for row in rows]
@@ -102,14 +112,20 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, indent: 
 
 def paragraph(head: str, text: str) -> None:
     """A text behind its head, wrapped to the width of a terminal."""
-    for line in textwrap.wrap(safe(text), WIDTH - len(head)) or [""]:
+    for line in textwrap.wrap(safe(text), WIDTH - len(head), break_on_hyphens=False) or [""]:
         say(head + line)
         head = " " * len(head)
 
 
 def facts(rows: Iterable[tuple[str, object]], *, indent: str = "") -> None:
-    """Names and values, one a line, the values aligned. An empty value is left out."""
+    """Names and values, one below the other, the values aligned. An empty value is left out."""
     kept = [(name, safe(str(value))) for name, value in rows if value not in ("", None)]
     width = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
-        say(f"{indent}{name.ljust(width)}  {value}")
+        head = f"{indent}{name.ljust(width)}  "
+        # A value without blanks (a key, a record, a path) is there to be copied, and stays whole.
+        for line in textwrap.wrap(
+            value, max(WIDTH - len(head), 20), break_long_words=False, break_on_hyphens=False
+        ) or [""]:
+            say((head + line).rstrip())
+            head = " " * len(head)

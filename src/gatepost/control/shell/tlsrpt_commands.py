@@ -98,7 +98,7 @@ def _failed(row: Mapping[str, Any]) -> bool:
 
 def _say_days(rows: list[Mapping[str, Any]]) -> None:
     table(
-        ("DAY", "DOMAIN", "SESSIONS", "FAILED", "REPORT"),
+        ("Day", "Domain", "Sessions", "Failed", "Report"),
         [(row["day"], row["domain"], row["sessions"], row["failed"], _state(row)) for row in rows],
     )
 
