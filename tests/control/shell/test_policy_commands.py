@@ -39,7 +39,9 @@ def test_it_reads_like_this(files: Path) -> None:
     said = gatepost("policy", "rehearse", str(files / "strict.yaml"))
     assert said.code == 0
     lines = said.out.splitlines()
-    assert lines[0] == "Rehearsal of FILE over the records of 14 days,"
+    told = " ".join(said.out.split())
+    assert told.startswith(f"Rehearsal of {files / 'strict.yaml'} over the records of 14 days, 20")
+    assert ". Nothing was changed. Outgoing: 4 messages" in told
     assert "Outgoing: 4 messages" in lines
     assert "          4  delivered then, would fail" in lines
     assert "  partner.example: 3 messages would fail" in lines
@@ -78,6 +80,7 @@ def test_at_a_terminal_it_is_offered(files: Path, monkeypatch: pytest.MonkeyPatc
     strict = str(files / "strict.yaml")
     said = gatepost("config", "apply", strict, stdin=b"y\nn\n")
     assert "default destination: tls preferred -> required-verify" in said.out
+    assert f"Rehearsal of {strict} over" in " ".join(said.out.split())
     assert "would fail" in said.out
     assert (said.code, "nothing was committed" in said.err) == (Exit.REFUSED, True)
     assert "Version 3" not in said.out

@@ -10,6 +10,7 @@ from tests.control.kit import CONTRACT_LIKE, Bench
 from tests.control.shell.running import gatepost
 from tests.wire.test_tlsrpt_received import PACKED, mail
 
+from gatepost.control.shell import sts_commands
 from gatepost.core.errors import Exit
 from gatepost.store.home import Home
 
@@ -83,3 +84,13 @@ def test_a_policy_is_shown_with_its_records(stopped: Home) -> None:
     assert "there is no public_web" in shown
     assert json.loads(gatepost("sts", "show", "example.net", "--json").out)["domain"] == "example.net"
     assert gatepost("sts", "show", "other.example").code == Exit.REFUSED
+
+
+@pytest.mark.parametrize("length", [10, 64, 65, 200])
+def test_a_record_to_publish_fits_the_screen_whole(length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    text = ("v=TLSRPTv1; rua=https://tlsrpt.example.net/" + "v1/" * length)[:length]
+    sts_commands.say_txt(text)
+    said = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in said.splitlines())
+    assert "".join(said.split('"')[1::2]) == text
+    assert ("TXT (" in said) == (length > 64)

@@ -61,10 +61,9 @@ class Check:
             found = await self._column(column)
             results += found
             wrong = sum(bool(result.problem) for result in found)
-            said = (
-                f"{len(found)} inhabitants, {wrong} not as the table says, {time.monotonic() - begun:.1f} s"
-            )
-            self._tell(f"{column.value}: {said}")
+            many = "inhabitant" if len(found) == 1 else "inhabitants"
+            took = time.monotonic() - begun
+            self._tell(f"{column.value}: {len(found)} {many}, {wrong} not as the table says, {took:.1f} s")
         return results + self._unasked(columns)
 
     async def _column(self, column: Column) -> list[Result]:

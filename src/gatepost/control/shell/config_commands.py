@@ -13,6 +13,7 @@ from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import STANDARD, read_file, write_file
 from gatepost.control.shell.offer import offer_rehearsal, tell_rises
 from gatepost.control.shell.options import CommentOption, HomeOption, JsonOption, PendingOption, group
+from gatepost.control.shell.rehearse_screen import PENDING, file_name
 from gatepost.control.shell.screen import local, note, note_problems, plural, safe, say, say_json, table
 from gatepost.core.errors import Exit, OperatorError, Problem
 
@@ -50,7 +51,7 @@ def apply(
     client = Client(home)
     text = b64encode(read_file(file)).decode("ascii")
     if not pending:
-        offer_rehearsal(client, {"text": text})
+        offer_rehearsal(client, {"text": text}, file_name(file))
     answer = client.call("config.apply", text=text, comment=comment, pending=pending)
     say_change(client, answer)
     tell_rises(answer, f"gatepost policy rehearse {'FILE' if file == STANDARD else file}")
@@ -126,7 +127,7 @@ def commit(comment: CommentOption = "", home: HomeOption = None) -> None:
     """Make your pending changes live."""
     client = Client(home)
     if client.call("config.pending")["pending"]:
-        offer_rehearsal(client, {"pending": True})
+        offer_rehearsal(client, {"pending": True}, PENDING)
     answer = client.call("config.commit", comment=comment)
     say_change(client, answer)
     tell_rises(answer, "gatepost policy rehearse FILE")

@@ -16,8 +16,11 @@ from gatepost.core.errors import OperatorError
 SHOWN = 5
 
 
-def offer_rehearsal(client: Client, source: Mapping[str, Any]) -> None:
-    """At a terminal, ask. `source` names the policy as `policy.rehearse` takes it. Raises OperatorError when it is given up."""
+def offer_rehearsal(client: Client, source: Mapping[str, Any], what: str) -> None:
+    """At a terminal, ask. `source` names the policy as `policy.rehearse` takes it, `what` as people call it.
+
+    Raises OperatorError when it is given up.
+    """
     if not _asks():
         return
     found: Sequence[str] = client.call("policy.rises", **source)["rises"]
@@ -27,7 +30,7 @@ def offer_rehearsal(client: Client, source: Mapping[str, Any]) -> None:
     _list(found)
     if not typer.confirm("Rehearse it over the recorded mail first?", default=False):
         return
-    say_rehearsal(client.call("policy.rehearse", **source))
+    say_rehearsal(client.call("policy.rehearse", **source), what)
     say()
     if not typer.confirm("Go on?", default=False):
         raise OperatorError("nothing was committed", "change it, or apply it as it is when you are sure")

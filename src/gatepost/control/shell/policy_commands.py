@@ -10,7 +10,7 @@ import typer
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import read_file
 from gatepost.control.shell.options import HomeOption, JsonOption, group
-from gatepost.control.shell.rehearse_screen import say_rehearsal
+from gatepost.control.shell.rehearse_screen import PENDING, file_name, say_rehearsal
 from gatepost.control.shell.screen import note_problems, say_json
 
 
@@ -55,4 +55,4 @@ def rehearse(
     if as_json:
         say_json(found)
     else:
-        say_rehearsal(found)
+        say_rehearsal(found, file_name(file) if file is not None else PENDING)

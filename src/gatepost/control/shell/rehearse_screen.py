@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gatepost.control.shell.files import STANDARD
 from gatepost.control.shell.screen import day, local, paragraph, plural, say
 
 SHOWN = 20  # destinations or senders
 REASONS = 3
 NAMES = 4
+PENDING = "your pending changes"
 _INDENT = "    "
 _SECURITY = {
     "clear": "in clear",
@@ -20,16 +22,21 @@ _SECURITY = {
 }
 
 
-def say_rehearsal(found: Mapping[str, Any]) -> None:
-    """The whole account."""
-    what = "FILE" if found["policy"] == "file" else "your pending changes"
+def file_name(file: str) -> str:
+    """What a policy from `file` is called on the screen."""
+    return "standard input" if file == STANDARD else file
+
+
+def say_rehearsal(found: Mapping[str, Any], what: str) -> None:
+    """The whole account of `what`, as people call it: a file's name, or their pending changes."""
     reach = found["records"]
     if not reach["from"]:
         say("Nothing is recorded yet: there is nothing to rehearse with.")
         _notes(found)
         return
-    say(f"Rehearsal of {what} over the records of {plural(found['days'], 'day')},")
-    say(f"{local(reach['from'])} to {local(reach['to'])}. Nothing was changed.")
+    span = f"{local(reach['from'])} to {local(reach['to'])}"
+    paragraph("", f"Rehearsal of {what} over the records of {plural(found['days'], 'day')}, {span}.")
+    say("Nothing was changed.")
     _outbound(found["outbound"])
     _inbound(found["inbound"])
     _notes(found)
@@ -60,9 +67,10 @@ def _outbound(part: Mapping[str, Any]) -> None:
     _more(part, "destination")
     _undecided(part["undecided"])
     other = part["not_delivered"]
-    if other["would_pass"]:
+    if count := sum(other.values()):
+        passing = f"{other['would_pass']:,} would pass" if other["would_pass"] else "none of them would pass"
         say()
-        paragraph("  ", f"{plural(other['would_pass'], 'message')} that were not delivered would pass.")
+        paragraph("  ", f"{plural(count, 'message')} not delivered then; {passing}.")
     _security(part["security"])
     for one in part["monitored"]:
         paragraph(

@@ -19,6 +19,7 @@ _STATUS = {
     "warning": "to be put right",
     "error": "senders that heed the policy do not deliver",
 }
+_TXT_WIDTH = 64  # of a string, between its quotes
 _ADVICE = (
     (
         "Order: ",
@@ -70,14 +71,24 @@ def _say_policy(one: Mapping[str, Any]) -> None:
     facts([("Served at", served), ("Id", one["id"])])
     say("Records")
     for record in one["records"]:
-        value = record["value"] or "the address of the public port, or a CNAME to it"
         say(safe(f"    {record['name']}."))
-        say(safe(f"        {record['type']}  {_quoted(value) if record['type'] == 'TXT' else value}"))
+        if record["type"] == "TXT":
+            say_txt(safe(record["value"]))
+        else:
+            value = record["value"] or "the address of the public port, or a CNAME to it"
+            say(safe(f"        {record['type']}  {value}"))
     say()
 
 
-def _quoted(text: str) -> str:
-    return f'"{text}"'
+def say_txt(text: str) -> None:
+    """One string where the screen holds it, else several in parentheses: whoever reads the record puts them together."""
+    if len(text) <= _TXT_WIDTH:
+        say(f'        TXT  "{text}"')
+        return
+    say("        TXT (")
+    for start in range(0, len(text), _TXT_WIDTH):
+        say(f'             "{text[start : start + _TXT_WIDTH]}"')
+    say("        )")
 
 
 def check(domain: DomainArgument = "", as_json: JsonOption = False, home: HomeOption = None) -> None:
