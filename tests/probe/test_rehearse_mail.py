@@ -187,3 +187,13 @@ def test_long_lists_are_cut_and_say_so() -> None:
     assert account["would_fail"] == count + 1
     assert (len(account["failing"]), account["more_failing"]) == (MAX_ENTRIES, 5)
     assert account["failing"][0]["domain"] == "d3.example"
+
+
+def test_a_host_that_hung_up_inside_tls_lets_no_later_one_be_taken_in_clear() -> None:
+    """R24: what fails behind the 220 of STARTTLS is a broken handshake, also where it is EHLO that was not answered."""
+    rows = [
+        connection(1, seen_as(certificate=GOOD), facts={"lost": "the remote host closed the connection"}),
+        connection(2, PLAIN, address="192.0.2.8"),
+    ]
+    assert one(PREFERRED, rows, [delivery(2)]).fate is Fate.FAILS
+    assert one(DestinationRule(TlsLevel.NONE), rows, [delivery(2)]).fate is Fate.PASSES

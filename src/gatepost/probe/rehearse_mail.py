@@ -65,7 +65,7 @@ class Replayed:
 
 @dataclass(slots=True)
 class _Attempt:
-    """How one attempt goes. `broken`: a handshake broke."""
+    """How one attempt goes. `broken`: a handshake broke; `no_clear`: TLS failed behind the 220, so no later host is taken in clear."""
 
     wishes: TlsWishes
     passed: Verdict | None = None
@@ -73,6 +73,7 @@ class _Attempt:
     doubt: Doubt | None = None
     doubtful: str = ""
     broken: bool = False
+    no_clear: bool = False
     today: bool = False
 
 
@@ -205,10 +206,10 @@ class Deliveries:
             return
         if tried_again:
             offers = trial.destinations.find(domain, trial.today).client_certificate
-            made.broken = made.broken or offers
+            made.no_clear = made.no_clear or offers
             return
         # Behind a host in doubt a pass in clear would be one too: it may have broken a handshake.
-        clear_allowed = not made.broken and made.doubt is None
+        clear_allowed = not made.no_clear and made.doubt is None
         verdict = try_connection(
             trial,
             self.hosts,
@@ -228,8 +229,11 @@ class Deliveries:
         if not outcome.may_pass:
             made.refused.append(Refused(row, outcome.reason, outcome))
             made.broken = made.broken or outcome.facts.stage is TlsStage.HANDSHAKE_FAILED
+            made.no_clear = made.no_clear or made.broken
         elif not row.facts["lost"]:
             made.passed = verdict
+        else:
+            made.no_clear = made.no_clear or outcome.facts.stage is TlsStage.ESTABLISHED
 
     def _later(self, trial: Trial, last: ConnectionRow, domain: str, made: _Attempt, broken: int) -> None:
         """The hosts that the recorded attempt did not come to."""
