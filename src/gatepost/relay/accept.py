@@ -17,30 +17,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Any
 
-from gatepost.config.smtp_auth import AuthLevel
 from gatepost.core.events import (
     ConnectionClosed,
     ConnectionLost,
-    InboundTlsEstablished,
-    InboundTlsFailed,
     InboundTlsRequired,
     ReceivingFailed,
 )
 from gatepost.core.ids import OutOfIds
 from gatepost.core.rejection_events import DelayedRejectionBegun
-from gatepost.core.reply import Refusal, Reply
-from gatepost.core.tls import InboundTls
+from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import PtrAnswer
 from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
 from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
-from gatepost.net.tls import ServerContext
-from gatepost.policy.admit import Action, Admission, ListenerRules, still_holds
-from gatepost.policy.auth import authenticated
-from gatepost.policy.hat import NoScore
+from gatepost.policy.admit import Action, Admission, ListenerRules
 from gatepost.policy.reputation import NOT_ENABLED
 from gatepost.policy.tls_in import ClientOutcome
 from gatepost.relay.arrival import (
@@ -53,13 +45,12 @@ from gatepost.relay.arrival import (
     opened_event,
 )
 from gatepost.relay.authenticate import Authentication
-from gatepost.relay.client_certificates import client_record, verify_client
 from gatepost.relay.delayed import DelayedRejection
 from gatepost.relay.receive import Reception
 from gatepost.relay.schedule import Scheduler
 from gatepost.relay.services import Runtime, Services
-from gatepost.relay.session_record import tell_certificates
-from gatepost.wire.server_commands import ServerSettings
+from gatepost.relay.session_rules import follow_commit, make_engine
+from gatepost.relay.session_tls import handshake, starttls
 from gatepost.wire.server_events import (
     Abuse,
     Auth,
@@ -77,7 +68,6 @@ SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down, please try again la
 CHANGED = Reply(421, "4.3.2", ("The configuration changed, please connect again",))
 TIMEOUT = Reply(421, "4.4.2", ("Timeout, closing connection",))
 TOO_LONG = Reply(421, "4.4.2", ("This connection has lasted long enough, please connect again",))
-NO_TLS_NOW = Reply(454, "4.7.0", ("TLS not available, please try again later",))
 REFUSED_GRACE = 30.0  # seconds for a refused sender to say QUIT
 
 Handler = Callable[[Any], Awaitable[None] | None]
@@ -99,6 +89,7 @@ class Session:
         self.reception: Reception | DelayedRejection | None = None
         self.client: ClientOutcome | None = None  # who the peer is by its certificate, where that is asked
         self.auth: Authentication | None = None  # AUTH, once there was one
+        self.shaking_hands = False  # nothing may be said in clear
         self.keeping = False  # a message is being put on disk: wait for it before closing
         self._places = Places(services)
         self._task = asyncio.current_task()
@@ -106,7 +97,6 @@ class Session:
         self._farewell_reply = SHUTTING_DOWN
         self._quit = False
         self._turned_away = False  # told that there are too many connections
-        self._shaking_hands = False
         self._peer_gone = False
         self._last_words = b""
         timeouts = self.rules.timeouts
@@ -134,7 +124,7 @@ class Session:
             lost = False
         except Exception as error:  # noqa: BLE001 - the named boundary: a bug never takes the worker down
             reference = self.services.on_bug(f"session ICID {self.icid}", error)
-            if not self._shaking_hands:  # else it would stand in clear between the records
+            if not self.shaking_hands:  # else it would stand in clear between the records
                 self.stream.write(Reply(451, "4.3.0", (f"Internal error, reference {reference}",)).encode())
             lost = False
         finally:
@@ -165,7 +155,7 @@ class Session:
 
     def _farewell(self) -> None:
         """421 between commands (RFC 5321 §3.8)."""
-        if not self._in_message() and not self._shaking_hands:
+        if not self._in_message() and not self.shaking_hands:
             self.stream.write(self._farewell_reply.encode())
 
     def _hello_name(self) -> str:
@@ -209,30 +199,11 @@ class Session:
             self._turned_away = True
             return False
         self.stream.set_deadline(self.rules.timeouts.command)
-        if self.rules.implicit_tls and not await self._handshake():
+        if self.rules.implicit_tls and not await handshake(self):
             return False
-        self.engine = self._make_engine(admission)
+        self.engine = make_engine(self, admission)
         self.engine.greet(self._greeting(admission))
         return True
-
-    def _make_engine(self, admission: Admission) -> ServerEngine:
-        engine = ServerEngine(self._settings(admission), tls_active=self.stream.tls is not None)
-        policy = admission.policy
-        engine.starttls_offered = (
-            policy is not None
-            and policy.tls_rule.offers_starttls(tls_active=engine.tls_active)
-            and self.rules.name in self.runtime.server_contexts
-        )
-        return engine
-
-    def _settings(self, admission: Admission) -> ServerSettings:
-        policy = admission.policy
-        if policy is None:
-            return _settings(self.rules.hostname, 1, False, (), False)
-        auth = () if policy.smtp_auth is AuthLevel.OFF else self.runtime.auth.mechanisms
-        required = policy.tls is InboundTls.REQUIRED
-        promises = self.rules.requiretls
-        return _settings(self.rules.hostname, policy.max_message_size, required, auth, promises)
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:
@@ -315,99 +286,21 @@ class Session:
     def _tls_missing(self, event: TlsRequiredMissing) -> None:
         self._emit(InboundTlsRequired(self._now(), self.icid))
 
-    async def _starttls(self, event: StartTls) -> None:
-        engine = self.engine
-        assert engine is not None
-        if self.rules.name not in self.runtime.server_contexts:
-            engine.answer(NO_TLS_NOW)
-            return
-        engine.answer(Reply(220, "2.0.0", ("Ready to start TLS",)))
-        self.stream.write(engine.take_output())
-        if self.stream.unread:
-            engine.receive(await self.stream.read())  # octets behind STARTTLS: the engine refuses them
-            return
-        if await self._handshake():
-            engine.tls_started()
-        else:
-            raise TlsFailure("handshake failed")
-
-    async def _handshake(self) -> bool:
-        """TLS with the listener's certificate. A failure is logged here and ends the session (R20)."""
-        context = self._context()
-        self.stream.set_deadline(self.rules.timeouts.handshake)
-        self._shaking_hands = True
-        try:
-            session = await self.stream.start_tls(context)
-            self._shaking_hands = False
-        except StreamError as error:
-            self.services.counters.tls_in_failed += 1
-            self._emit(InboundTlsFailed(self._now(), self.icid, error.text))
-            return False
-        self.services.counters.tls_in += 1
-        event = InboundTlsEstablished(self._now(), self.icid, session.protocol, session.cipher, session.group)
-        event.hello = self._hello_name()
-        self.client_refusal()
-        if self.client is not None:
-            tell_certificates(self.services, session.peer_chain)
-            record = client_record(self.client, session.peer_chain)
-            event.verification, event.client = self.client.verification, record
-        self._emit(event)
-        return True
-
-    def _context(self) -> ServerContext:
-        """The one that asks for a certificate where the policy wants to see one."""
-        policy = self.admission.policy if self.admission is not None else None
-        asks = policy is not None and policy.tls_rule.asks_certificate
-        return (self.runtime.asking_contexts if asks else self.runtime.server_contexts)[self.rules.name]
-
-    def client_refusal(self) -> Refusal | None:
-        """The answer to MAIL from a client that the policy does not know by its certificate, as things are now."""
-        policy = self.admission.policy if self.admission is not None else None
-        if policy is None or policy.tls_rule.client is None or self.stream.tls is None:
-            return None
-        self.client = verify_client(self.services, self.runtime, policy.tls_rule, self.stream.tls)
-        return self.client.refusal
+    def _starttls(self, event: StartTls) -> Awaitable[None]:
+        return starttls(self)
 
     # --- MAIL: the configuration may have changed ----------------------------------------------
 
     async def _mail(self, event: Mail) -> None:
         assert self.engine is not None
         assert self.reception is not None
-        if self.services.runtime is not self.runtime and not self._follow_commit():
+        if self.services.runtime is not self.runtime and not follow_commit(self):
             self.engine.answer(CHANGED)
             return
         if self._stopping:
             self.engine.answer(self._farewell_reply)
             return
         self.reception.mail(event)
-
-    def _follow_commit(self) -> bool:
-        """Take up the configuration in force; False when this session may not go on under it."""
-        runtime = self.services.runtime
-        rules = runtime.rules.listeners.get(self.rules.name)
-        if rules is None or (rules.address, rules.port) != (self.rules.address, self.rules.port):
-            return False
-        before = self.admission
-        assert before is not None
-        score = before.score if runtime.scores.asked else NoScore.NOT_ENABLED
-        admission = admission_of(self.services, rules, self.stream.peer.host, name_of(self.host), score)
-        if not still_holds(before, admission):
-            return False
-        if before.user:
-            if self.auth is None or not self.auth.still_holds(runtime, before.user):
-                return False
-            admission = authenticated(admission, before.user)
-        self.runtime, self.rules, self.admission = runtime, rules, admission
-        assert self.engine is not None
-        self.engine.use(self._settings(admission))
-        return True
-
-
-@lru_cache(maxsize=64)  # sessions share them: they differ by policy only
-def _settings(
-    hostname: str, size: int, require_tls: bool, auth: tuple[str, ...], requiretls: bool
-) -> ServerSettings:
-    return ServerSettings(hostname, size, require_tls=require_tls, auth=auth, requiretls=requiretls)
 
 
 async def serve(

@@ -27,6 +27,7 @@ from gatepost.policy.bounce_tags import HEADER
 from gatepost.relay.monitoring import watch_mail
 from gatepost.relay.own_lines import received_line, wishes_told
 from gatepost.relay.recipients import asked_host, refusal_ahead, refusal_of, routable, without_tag
+from gatepost.relay.session_tls import client_refusal
 from gatepost.relay.spool import NO_ROOM, keep
 from gatepost.store.spool import BodyWriter, Progress, StoredMessage
 from gatepost.wire.received import HeaderFacts, scan_header
@@ -127,7 +128,7 @@ class Reception:
         refusal = (
             check_messages(admission, self._messages)
             or check_sender(session.rules, admission, event.sender, tls=session.stream.tls is not None)
-            or session.client_refusal()
+            or client_refusal(session)
         )
         if refusal is None and not services.spool.room_for(event.size or 0):
             refusal = NO_ROOM
