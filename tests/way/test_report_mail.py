@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,31 @@ def test_what_is_longer_than_any_report_goes_on_and_is_told(
             assert len(it.log.with_("is longer than a TLS report may be")) == 1
 
     run(main)
+
+
+def test_one_report_at_a_time_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of deliveries to one domain may begin at once, and a report may have 15 MiB."""
+    met = []
+
+    async def main() -> None:
+        async with gateway(
+            tmp_path, routes={"example.net": ("reject",)}, tls_reports_received=received()
+        ) as it:
+            keep, both = it.incoming.put, threading.Barrier(2, timeout=0.3)
+
+            def put(name: str, came: Came, content: bytes) -> None:
+                try:
+                    both.wait()
+                    met.append(name)
+                except threading.BrokenBarrierError:
+                    both.reset()
+                keep(name, came, content)
+
+            monkeypatch.setattr(it.incoming, "put", put)
+            mids = await asyncio.gather(*(it.inject(FROM, TO, body=REPORT) for _ in range(2)))
+            for mid in mids:
+                await it.log.line(f"Message finished MID {mid} done")
+            assert sorted(it.incoming.names()) == sorted(str(mid) for mid in mids)
+
+    run(main)
+    assert met == []

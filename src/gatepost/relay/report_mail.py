@@ -6,7 +6,8 @@ it (`store.tls_reports_incoming`), flushed, and then counts as delivered; until 
 again. Whatever does not say so, or is longer than any report, goes on as if the mailbox were not named, so that nobody's question to
 it is lost. With `deliver` a report goes on too.
 
-Nothing of the message is parsed here but a few fields of its header.
+Nothing of the message is parsed here but a few fields of its header. One message at a time is read in each worker: hundreds of deliveries to
+one domain may begin at once, and whoever sends reports of the full length must not take the memory of the mail.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class ReportMail:
     def __init__(self, services: Services, incoming: IncomingReports) -> None:
         self._services = services
         self._incoming = incoming
+        self._turn = asyncio.Lock()
         self._handed: Remembered[bool] = Remembered(_REMEMBERED)  # those that go on as well: once is enough
 
     async def take(self, due: Due) -> tuple[Due, Outcome] | None:
@@ -47,15 +49,12 @@ class ReportMail:
         mine = [rid for rid in due.rids if _key(recipients[rid].address) in mailboxes]
         if not mine or self._handed.get(due.message.mid):
             return None
-        try:
-            content = await self._report(due.message)
-        except BodyDamaged:
-            return None  # the delivery meets it too, and holds the message
-        if content is None:
-            return None
         came = self._came(due.message, recipients[mine[0]].address)
         try:
-            await asyncio.to_thread(self._incoming.put, str(due.message.mid), came, content)
+            if not await self._keep(due.message, came):
+                return None
+        except BodyDamaged:
+            return None  # the delivery meets it too, and holds the message
         except OSError as error:
             text = f"the TLS report cannot be kept: {error.strerror or error}"
             return self._part(due, mine, Failure(Stage.SYSTEM, False, (text,)))
@@ -74,22 +73,25 @@ class ReportMail:
             return part, failed(part, failure)
         return part, Outcome(0, delivered=list(mine), response=TAKEN)
 
-    async def _report(self, message: StoredMessage) -> bytes | None:
-        """The whole message, where it says that it is a report. Raises BodyDamaged."""
+    async def _keep(self, message: StoredMessage, came: Came) -> bool:
+        """Write the message where the desk finds it, if it says that it is a report. Raises BodyDamaged and OSError."""
         body = await self._services.spool.open_body(message)
         try:
-            pieces = [await body.read(HEADER)]
-            if not is_report_mail(pieces[0]):
-                return None
+            head = await body.read(HEADER)
+            if not is_report_mail(head):
+                return False
             if message.size > MAX_MAIL:
                 text = f"MID {message.mid} is longer than a TLS report may be, and goes on as ordinary mail"
                 self._services.journal.emit(Warned(self._services.clock.now(), text))
-                return None
-            while piece := await body.read(PIECE):
-                pieces.append(piece)
+                return False
+            async with self._turn:
+                pieces = [head]
+                while piece := await body.read(PIECE):
+                    pieces.append(piece)
+                await asyncio.to_thread(self._incoming.put, str(message.mid), came, b"".join(pieces))
         finally:
             body.close()
-        return b"".join(pieces)
+        return True
 
     def _came(self, message: StoredMessage, recipient: Address) -> Came:
         sender = message.envelope.sender.text
