@@ -254,6 +254,23 @@ def test_a_flood_of_recipients_is_bounded(tmp_path: Path) -> None:
     run(main)
 
 
+def test_what_a_listener_counts_is_apart_whatever_its_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        sections = {
+            "listeners": [listener("call-ahead", recipient_access=ASKED)],
+            "mail_flow_policies": [policy(max_recipients_per_hour=100)],
+            "call_ahead": {"max_invalid_per_hour": 1},
+        }
+        async with FakePeer(replies=REPLIES) as peer, asking(tmp_path, peer, **sections) as it:
+            client = await it.connect("call-ahead")
+            await client.hello()
+            await client.say("MAIL FROM:<a@sender.example>")
+            assert (await client.say("RCPT TO:<mary@example.net>")).startswith("250 ")
+            assert await client.say("RCPT TO:<gone@example.net>") == REFUSED
+
+    run(main)
+
+
 def test_who_relays_is_believed(tmp_path: Path) -> None:
     async def main() -> None:
         row = listener(host_access=[{"group": "ALL", "policy": "RELAYED"}], recipient_access=ASKED)

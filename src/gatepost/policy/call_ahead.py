@@ -50,6 +50,11 @@ def read_answer(mail: Reply, rcpt: Reply, settings: CallAhead) -> Ahead:
     return Ahead(refusal, settings.keep_negative, invalid=True)
 
 
+def invalid_key(network: str) -> str:
+    """What recipients that do not exist are counted under; `network` is `Admission.network`. No listener's name begins so."""
+    return f"\0call-ahead/{network}"
+
+
 def could_not_tell(status: str, why: str) -> Ahead:
     """No answer about the recipient. `status` begins with `4.`."""
     text = "The recipient's mail server does not answer, try again later"

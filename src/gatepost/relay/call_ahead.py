@@ -25,7 +25,14 @@ from gatepost.core.address import NULL_ADDRESS, Address
 from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.envelope import Recipient
 from gatepost.core.reply import Refusal
-from gatepost.policy.call_ahead import TOO_MANY_INVALID, Ahead, cannot_be_sent, could_not_tell, read_answer
+from gatepost.policy.call_ahead import (
+    TOO_MANY_INVALID,
+    Ahead,
+    cannot_be_sent,
+    could_not_tell,
+    invalid_key,
+    read_answer,
+)
 from gatepost.policy.route import Route, Routes
 from gatepost.relay.connect import HopFailed, Opener
 from gatepost.relay.deliver import Connection
@@ -98,7 +105,7 @@ class CallAheads:
             self._counts.hits += 1
             if known.refusal is None:
                 return None
-        limit, key = limit_value(settings.max_invalid_per_hour), f"call-ahead/{network}"
+        limit, key = limit_value(settings.max_invalid_per_hour), invalid_key(network)
         if limit is not None and services.limits.recent(key) >= limit:
             return TOO_MANY_INVALID
         answer = known
