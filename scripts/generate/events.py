@@ -10,6 +10,7 @@ from typing import Any
 from gatepost.core import (
     auth_events,
     certificate_events,
+    delivery_events,
     events,
     monitor_events,
     received_report_events,
@@ -21,7 +22,7 @@ from gatepost.track.mail_log import MailLogFormat
 
 HEAD = """# Events
 
-Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `certificate_events.py`, `monitor_events.py`, `received_report_events.py`, `record_events.py`, `rejection_events.py`, `auth_events.py`). `logs/events.jsonl` has them as JSON lines,
+Every act that the gateway logs is one typed event (`src/gatepost/core/events.py`, `delivery_events.py`, `certificate_events.py`, `monitor_events.py`, `received_report_events.py`, `record_events.py`, `rejection_events.py`, `auth_events.py`). `logs/events.jsonl` has them as JSON lines,
 `{"event":"MessageQueued","at":1700000000.0,"mid":7}`; `logs/mail_logs` has the classic lines that are shown here with sample values.
 `at`, in seconds since the epoch, UTC, is a field of all. A line's level is Info unless another is named. Made by `scripts/docs`.
 """
@@ -151,6 +152,7 @@ def sections() -> list[tuple[str, list[type[Event]]]]:
     result: list[tuple[str, list[type[Event]]]] = []
     modules = (
         events,
+        delivery_events,
         certificate_events,
         monitor_events,
         received_report_events,

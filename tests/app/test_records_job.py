@@ -12,8 +12,9 @@ from tests.app.test_required_tls_job import Clock
 from gatepost.app import records_job
 from gatepost.app.records_job import AFTER_TROUBLE, AT_ONCE, IDLE, LOOK, LOST, WORKS, RecordsJob
 from gatepost.core.codec import encode_events
+from gatepost.core.delivery_events import Delivered
 from gatepost.core.event import Event
-from gatepost.core.events import Delivered, Noted, Warned
+from gatepost.core.events import Noted, Warned
 from gatepost.store.config_store import ConfigStore, Content
 from gatepost.store.home import Home
 from gatepost.store.records import RecordStore

@@ -11,8 +11,9 @@ import pytest
 
 from gatepost.app.required_tls_job import IDLE, KEEP_POSITION, LOOK, LOST, META, RequiredTlsJob
 from gatepost.core.codec import encode_events
+from gatepost.core.delivery_events import DeliveryOpened, OutboundTlsEstablished, RequiredTlsFailed
 from gatepost.core.event import Event
-from gatepost.core.events import DeliveryOpened, Noted, OutboundTlsEstablished, RequiredTlsFailed, Warned
+from gatepost.core.events import Noted, Warned
 from gatepost.core.ports import Alert
 from gatepost.store.config_store import ConfigStore, Content
 from gatepost.track.event_reader import EventReader

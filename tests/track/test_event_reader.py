@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gatepost.core.codec import encode_events
+from gatepost.core.delivery_events import DeliveryClosed, DeliveryOpened, RequiredTlsFailed
 from gatepost.core.event import Event
-from gatepost.core.events import DeliveryClosed, DeliveryOpened, Noted, RequiredTlsFailed
+from gatepost.core.events import Noted
 from gatepost.track.event_reader import START, EventReader, Position
 from gatepost.track.json_log import JsonLogFormat
 from gatepost.track.log_files import LogFile

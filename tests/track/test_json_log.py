@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gatepost.core.codec import decode_events, encode_events
-from gatepost.core.events import ConnectionClosed, MessageFinished, MessageQueued, Warned
+from gatepost.core.delivery_events import MessageFinished
+from gatepost.core.events import ConnectionClosed, MessageQueued, Warned
 from gatepost.track.json_log import JsonLogFormat, JsonLogSink, not_yet_logged
 from gatepost.track.log_files import LogFile
 

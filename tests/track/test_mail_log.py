@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.core import delivery_events as dv
 from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
 from gatepost.core.openssl_errors import classic_error
@@ -125,19 +126,19 @@ GOLDEN: list[tuple[Event, list[str]]] = [
     ),
     (ev.MessageQueued(AT, 9), ["MID 9 queued for delivery"]),
     (
-        ev.DeliveryOpened(AT, 41014367, "192.168.1.1", "10.0.0.1", 25),
+        dv.DeliveryOpened(AT, 41014367, "192.168.1.1", "10.0.0.1", 25),
         ["New SMTP DCID 41014367 interface 192.168.1.1 address 10.0.0.1 port 25"],
     ),
     (
-        ev.OutboundTlsEstablished(AT, 41014367, "TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384", "", "", {}),
+        dv.OutboundTlsEstablished(AT, 41014367, "TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384", "", "", {}),
         ["DCID 41014367 TLS success protocol TLSv1.2 cipher ECDHE-RSA-AES256-GCM-SHA384"],
     ),
     (
-        ev.OutboundTlsEstablished(AT, 112095, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "partner.example", "", {}),
+        dv.OutboundTlsEstablished(AT, 112095, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "partner.example", "", {}),
         ["DCID 112095 TLS success protocol TLSv1.3 cipher TLS_AES_256_GCM_SHA384 for partner.example"],
     ),
     (
-        ev.OutboundTlsEstablished(
+        dv.OutboundTlsEstablished(
             AT,
             13,
             "TLSv1.3",
@@ -151,7 +152,7 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.OutboundTlsEstablished(
+        dv.OutboundTlsEstablished(
             AT, 14, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "partner.example", "yes: DANE-EE 3 1 1", {}
         ),
         [
@@ -159,15 +160,15 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.OutboundTlsFailed(AT, 80167, "STARTTLS unexpected response", False, {}),
+        dv.OutboundTlsFailed(AT, 80167, "STARTTLS unexpected response", False, {}),
         ["DCID 80167 TLS failed: STARTTLS unexpected response"],
     ),
     (
-        ev.OutboundTlsFailed(AT, 80167, "STARTTLS unexpected response", True, {}),
+        dv.OutboundTlsFailed(AT, 80167, "STARTTLS unexpected response", True, {}),
         ["DCID 80167 TLS failed: STARTTLS unexpected response - continuing in clear"],
     ),
     (
-        ev.OutboundTlsFailed(
+        dv.OutboundTlsFailed(
             AT,
             12,
             "verify error: certificate has expired (CN=mx.partner.example, issuer CN=Example CA)",
@@ -179,11 +180,11 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.OutboundTlsRequired(AT, 8, "204.15.82.140"),
+        dv.OutboundTlsRequired(AT, 8, "204.15.82.140"),
         ["DCID 8 IP 204.15.82.140 TLS was required but could not be successfully negotiated"],
     ),
     (
-        ev.DeliveryFailed(
+        dv.DeliveryFailed(
             AT,
             40986669,
             "example.com",
@@ -198,25 +199,25 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.DeliveryFailed(AT, 63, "x.com", "10.13.101.31", 25, "timeout", "10.10.192.50", "network error"),
+        dv.DeliveryFailed(AT, 63, "x.com", "10.13.101.31", 25, "timeout", "10.10.192.50", "network error"),
         [
             "Connection Error: DCID 63 domain: x.com IP:10.13.101.31 port: 25 details: timeout interface: 10.10.192.50 reason: network error"
         ],
     ),
     (
-        ev.DeliveryStarted(AT, 41014367, 179701982, [0]),
+        dv.DeliveryStarted(AT, 41014367, 179701982, [0]),
         ["Delivery start DCID 41014367 MID 179701982 to RID [0]"],
     ),
     (
-        ev.Delivered(AT, 8, 68119155, [0], "2.0.0 OK 1687954632 x - gsmtp", None),
+        dv.Delivered(AT, 8, 68119155, [0], "2.0.0 OK 1687954632 x - gsmtp", None),
         [
             "Message done DCID 8 MID 68119155 to RID [0]",
             "MID 68119155 RID [0] Response '2.0.0 OK 1687954632 x - gsmtp'",
         ],
     ),
-    (ev.MessageFinished(AT, 68119155), ["Message finished MID 68119155 done"]),
+    (dv.MessageFinished(AT, 68119155), ["Message finished MID 68119155 done"]),
     (
-        ev.RecipientDelayed(
+        dv.RecipientDelayed(
             AT,
             4370,
             10800,
@@ -231,7 +232,7 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.RecipientBounced(
+        dv.RecipientBounced(
             AT,
             947091,
             12217124,
@@ -246,7 +247,7 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.RecipientBounced(
+        dv.RecipientBounced(
             AT,
             0,
             8,
@@ -261,14 +262,14 @@ GOLDEN: list[tuple[Event, list[str]]] = [
         ],
     ),
     (
-        ev.DoubleBounce(AT, 12222130, 0, "5.1.0", "Unknown address error", "501", ["5.5.4 Invalid Address"]),
+        dv.DoubleBounce(AT, 12222130, 0, "5.1.0", "Unknown address error", "501", ["5.5.4 Invalid Address"]),
         ["Double bounce: MID 12222130 to RID 0 - 5.1.0 - Unknown address error 501-'5.5.4 Invalid Address'"],
     ),
     (
-        ev.DeliveriesSuspended(AT, "partner.example"),
+        dv.DeliveriesSuspended(AT, "partner.example"),
         ["Deliveries are currently suspended [partner.example]"],
     ),
-    (ev.DeliveryClosed(AT, 8), ["DCID 8 close"]),
+    (dv.DeliveryClosed(AT, 8), ["DCID 8 close"]),
 ]
 
 
@@ -325,7 +326,7 @@ def test_levels_are_named() -> None:
 
 
 def test_several_recipients_are_a_list() -> None:
-    assert "to RID [0, 2, 5]\n" in form().render(ev.DeliveryStarted(AT, 1, 2, [0, 2, 5]))
+    assert "to RID [0, 2, 5]\n" in form().render(dv.DeliveryStarted(AT, 1, 2, [0, 2, 5]))
 
 
 # --- hostile text (C24, C25) ------------------------------------------------------------------------
@@ -334,7 +335,8 @@ EVIL = "a\r\nFri Jan  1 00:00:00 2021 Info: ICID 1 close\x1b[2J\x00\x7f\x9b\u202
 
 
 def all_event_types() -> list[type[Event]]:
-    return [v for v in vars(ev).values() if isinstance(v, type) and issubclass(v, Event) and v is not Event]
+    found = [*vars(ev).values(), *vars(dv).values()]
+    return [v for v in found if isinstance(v, type) and issubclass(v, Event) and v is not Event]
 
 
 def hostile(kind: type[Event], text: str) -> Event:
@@ -377,7 +379,7 @@ def test_over_long_text_is_cut() -> None:
 
 def test_a_quote_in_quoted_text_is_escaped() -> None:
     assert 'Subject "a\\"b\'c"\n' in form().render(ev.MessageReceived(AT, 1, "", "a\"b'c", 1, ""))
-    assert "Response 'it\\'s ok'\n" in form().render(ev.Delivered(AT, 1, 2, [0], "it's ok", None))
+    assert "Response 'it\\'s ok'\n" in form().render(dv.Delivered(AT, 1, 2, [0], "it's ok", None))
 
 
 # --- the sink ---------------------------------------------------------------------------------------

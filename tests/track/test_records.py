@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+from gatepost.core import delivery_events as dv
 from gatepost.core import events as ev
 from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.track.records import MAX_REFUSED, MAX_SENDERS, Joiner
@@ -45,8 +46,8 @@ def opened(icid: int = 5) -> list[ev.Event]:
     ]
 
 
-def delayed(rid: int, text: str = "try later", at: float = AT) -> ev.RecipientDelayed:
-    return ev.RecipientDelayed(
+def delayed(rid: int, text: str = "try later", at: float = AT) -> dv.RecipientDelayed:
+    return dv.RecipientDelayed(
         at, 7, 6, rid, "4.2.0", "problem", "450", [text], "partner.example", "a.example"
     )
 
@@ -72,7 +73,7 @@ def test_recipients_of_one_attempt_are_one_record() -> None:
     joiner = Joiner()
     batch = joiner.take(
         [
-            ev.Delivered(AT, 7, 6, [0, 2], "Ok", None, "partner.example", "a.example"),
+            dv.Delivered(AT, 7, 6, [0, 2], "Ok", None, "partner.example", "a.example"),
             delayed(1),
             delayed(3),
             delayed(4, "no such user"),
@@ -92,7 +93,7 @@ def test_recipients_of_one_attempt_are_one_record() -> None:
 def test_what_an_older_release_wrote_is_left_out() -> None:
     batch = Joiner().take(
         [
-            ev.Delivered(AT, 7, 6, [0], "Ok", None),
+            dv.Delivered(AT, 7, 6, [0], "Ok", None),
             ev.ConnectionOpened(AT, 5, "Data 1", "192.0.2.1", "192.0.2.9", "unknown", "no"),
             ev.MessageStarted(AT, 9, 5, "a@b.example"),
         ]

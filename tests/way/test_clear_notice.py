@@ -16,8 +16,9 @@ from tests.fakes.time_travel import run
 from gatepost.app.clear_notice_job import IDLE, LOOK, ClearNoticeJob
 from gatepost.control.alert_mail import NOTICE_SUBJECT, send_alert
 from gatepost.control.ports import WorkerAnswer
+from gatepost.core.delivery_events import RequiredTlsFailed
 from gatepost.core.errors import OperatorError
-from gatepost.core.events import Event, Noted, RequiredTlsFailed
+from gatepost.core.events import Event, Noted
 from gatepost.core.ports import Alert
 from gatepost.relay.own_mail import OwnMail
 from gatepost.store.spool import MessageKind

@@ -8,7 +8,7 @@ from tests.fakes.gateway_parts import controls, gateway
 from tests.fakes.peer import CAPABILITIES, CLOSE, FakePeer
 from tests.fakes.time_travel import run
 
-from gatepost.core.events import RecipientDelayed
+from gatepost.core.delivery_events import RecipientDelayed
 
 FROM = "a@sender.example"
 PROFILE = {

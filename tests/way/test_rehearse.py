@@ -14,13 +14,8 @@ from tests.fakes.peer import FakePeer, Handshake
 from tests.fakes.smtp_client import Client
 from tests.fakes.time_travel import run
 
-from gatepost.core.events import (
-    ConnectionClosed,
-    Delivered,
-    MessageStarted,
-    RecipientBounced,
-    RecipientDelayed,
-)
+from gatepost.core.delivery_events import Delivered, RecipientBounced, RecipientDelayed
+from gatepost.core.events import ConnectionClosed, MessageStarted
 from gatepost.core.tlsa import TlsaAnswer, TlsaState, of_key
 from gatepost.pki.certificate import read_certificate
 from gatepost.policy.recorded import names_of

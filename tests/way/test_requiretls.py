@@ -16,8 +16,9 @@ from tests.fakes.peer import CAPABILITIES, FakePeer, Handshake
 from tests.fakes.smtp_client import Client
 from tests.fakes.time_travel import run
 
+from gatepost.core.delivery_events import Delivered, RequiredTlsFailed
 from gatepost.core.envelope import Ret
-from gatepost.core.events import Delivered, Event, RequiredTlsFailed
+from gatepost.core.events import Event
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, of_key
 from gatepost.policy.hop import Hop
 from gatepost.policy.reference_names import HopNames

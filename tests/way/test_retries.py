@@ -8,8 +8,8 @@ from tests.fakes.gateway_parts import BODY, Gateway, controls, gateway, to_addre
 from tests.fakes.peer import CAPABILITIES, FakePeer
 from tests.fakes.time_travel import run
 
+from gatepost.core.delivery_events import Delivered, RecipientBounced
 from gatepost.core.envelope import Notify, Recipient, Ret
-from gatepost.core.events import Delivered, RecipientBounced
 
 FROM = "a@sender.example"
 PROFILE = {

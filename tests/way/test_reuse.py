@@ -10,7 +10,7 @@ from tests.fakes.log_book import LogBook
 from tests.fakes.peer import CAPABILITIES, CLOSE, FakePeer, Handshake
 from tests.fakes.time_travel import run
 
-from gatepost.core.events import DeliveryOpened
+from gatepost.core.delivery_events import DeliveryOpened
 from gatepost.store.limits import LimitTable
 
 FROM, TO = "a@sender.example", "b@partner.example"

@@ -15,15 +15,13 @@ from tests.fakes.log_book import LogBook
 from tests.fakes.peer import FakePeer, Handshake
 from tests.fakes.time_travel import run
 
+from gatepost.core.delivery_events import Delivered, RecipientBounced, RecipientDelayed
 from gatepost.core.events import (
     ConnectionAdmitted,
     ConnectionClosed,
     ConnectionOpened,
-    Delivered,
     InboundTlsEstablished,
     ReceivingFailed,
-    RecipientBounced,
-    RecipientDelayed,
 )
 from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.core.tlsa import TlsaAnswer, TlsaState

@@ -17,7 +17,7 @@ from tests.fakes.gateway_parts import authority, controls, gateway
 from tests.fakes.peer import FakePeer, Handshake
 from tests.fakes.time_travel import run
 
-from gatepost.core.events import RequiredTlsFailed
+from gatepost.core.delivery_events import RequiredTlsFailed
 
 CLEAR, TLS, KEPT = "clear", "tls", "kept"
 LEVELS = (

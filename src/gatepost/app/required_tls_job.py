@@ -28,7 +28,8 @@ from typing import Any
 import orjson
 
 from gatepost.core.address import normalise_domain
-from gatepost.core.events import DeliveryOpened, Event, OutboundTlsEstablished, RequiredTlsFailed, Warned
+from gatepost.core.delivery_events import DeliveryOpened, OutboundTlsEstablished, RequiredTlsFailed
+from gatepost.core.events import Event, Warned
 from gatepost.core.ports import AlertPort, Clock, Emit
 from gatepost.policy.required_tls import Failing, FailingDomains, Failure, cleared, trouble
 from gatepost.store.config_store import ConfigStore, Version

@@ -18,6 +18,7 @@ import orjson
 from gatepost.core import (
     auth_events,
     certificate_events,
+    delivery_events,
     events,
     monitor_events,
     received_report_events,
@@ -32,6 +33,7 @@ def _registry() -> dict[str, tuple[type[Event], frozenset[str]]]:
     known = {}
     modules = (
         events,
+        delivery_events,
         certificate_events,
         monitor_events,
         received_report_events,

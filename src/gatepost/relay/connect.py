@@ -14,16 +14,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gatepost.core.events import (
+from gatepost.core.delivery_events import (
     DeliveryClosed,
     DeliveryOpened,
-    Noted,
     OutboundTlsEstablished,
     OutboundTlsFailed,
     OutboundTlsRequired,
     RequiredTlsFailed,
-    Warned,
 )
+from gatepost.core.events import Noted, Warned
 from gatepost.core.reply import Reply
 from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict, TlsWishes
 from gatepost.net.dialer import dial, source_towards

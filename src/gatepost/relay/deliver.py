@@ -13,12 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from gatepost.core.delivery_events import DeliveryClosed, DeliveryStarted, EightBitToSevenBitHop
 from gatepost.core.envelope import Envelope
-from gatepost.core.events import (
-    DeliveryClosed,
-    DeliveryStarted,
-    EightBitToSevenBitHop,
-)
 from gatepost.core.reply import Reply
 from gatepost.core.tls import TlsOutcome, TlsWishes
 from gatepost.net.errors import StreamError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gatepost.core.events import DeliveryFailed
+from gatepost.core.delivery_events import DeliveryFailed
 from gatepost.core.reply import Reply
 from gatepost.net.errors import StreamError
 from gatepost.net.stream import Stream

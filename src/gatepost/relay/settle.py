@@ -15,15 +15,14 @@ from collections.abc import Sequence
 
 from gatepost.config.outbound import BounceProfile
 from gatepost.core.codec import encode_events
-from gatepost.core.events import (
+from gatepost.core.delivery_events import (
     Delivered,
     DoubleBounce,
-    Event,
     MessageFinished,
-    MessageHeld,
     RecipientBounced,
     RecipientDelayed,
 )
+from gatepost.core.events import Event, MessageHeld
 from gatepost.policy.retry import GiveUp, Retry, RetrySchedule, after_failure, warning_due
 from gatepost.relay.outcome import BY_TLS, Decision, Due, Failure, Outcome, Stage
 from gatepost.relay.report import Made, Reporter, read_original, wanted_reports

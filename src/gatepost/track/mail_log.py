@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gatepost.core import delivery_events as dv
 from gatepost.core import events as ev
 from gatepost.core.events import Event, Level
 from gatepost.core.record_events import CertificateSeen, OutboundSession
@@ -72,7 +73,7 @@ def _inbound_tls(e: ev.InboundTlsEstablished) -> Row:
     return f"{text} verified {safe(e.verification)}" if e.verification else text
 
 
-def _outbound_tls(e: ev.OutboundTlsEstablished) -> Row:
+def _outbound_tls(e: dv.OutboundTlsEstablished) -> Row:
     text = f"DCID {e.dcid} TLS success protocol {e.protocol} cipher {e.cipher}"
     if e.domain:
         text += f" for {safe(e.domain)}"
@@ -81,12 +82,12 @@ def _outbound_tls(e: ev.OutboundTlsEstablished) -> Row:
     return text
 
 
-def _outbound_tls_failed(e: ev.OutboundTlsFailed) -> Row:
+def _outbound_tls_failed(e: dv.OutboundTlsFailed) -> Row:
     tail = " - continuing in clear" if e.continues else ""
     return f"DCID {e.dcid} TLS failed: {safe(e.reason)}{tail}"
 
 
-def _required_tls_failed(e: ev.RequiredTlsFailed) -> Row:
+def _required_tls_failed(e: dv.RequiredTlsFailed) -> Row:
     tail = " (alert)" if e.alert else ""
     return (
         f"Required TLS could not be had: domain: {safe(e.domain)} IP:{e.address}"
@@ -94,35 +95,35 @@ def _required_tls_failed(e: ev.RequiredTlsFailed) -> Row:
     )
 
 
-def _delivery_failed(e: ev.DeliveryFailed) -> Row:
+def _delivery_failed(e: dv.DeliveryFailed) -> Row:
     return (
         f"Connection Error: DCID {e.dcid} domain: {safe(e.domain)} IP:{e.address} port: {e.port}"
         f" details: {safe(e.details)} interface: {e.local_address} reason: {e.reason}"
     )
 
 
-def _delivered(e: ev.Delivered) -> Row:
+def _delivered(e: dv.Delivered) -> Row:
     return (
         f"Message done DCID {e.dcid} MID {e.mid} to RID {e.rids}",
         f"MID {e.mid} RID {e.rids} Response {quoted(e.response)}",
     )
 
 
-def _recipient_delayed(e: ev.RecipientDelayed) -> Row:
+def _recipient_delayed(e: dv.RecipientDelayed) -> Row:
     return (
         f"Delayed: DCID {e.dcid} MID {e.mid} to RID {e.rid} - {safe(e.status)} - {safe(e.problem)}"
         f" ({quoted(e.code)}, {_texts(e.texts)}) []"
     )
 
 
-def _recipient_bounced(e: ev.RecipientBounced) -> Row:
+def _recipient_bounced(e: dv.RecipientBounced) -> Row:
     return (
         f"Bounced: DCID {e.dcid} MID {e.mid} to RID {e.rid} - {safe(e.status)} - {safe(e.problem)}"
         f" ({quoted(e.code)}, {_texts(e.texts)})"
     )
 
 
-def _double_bounce(e: ev.DoubleBounce) -> Row:
+def _double_bounce(e: dv.DoubleBounce) -> Row:
     return (
         f"Double bounce: MID {e.mid} to RID {e.rid} - {safe(e.status)} - {safe(e.problem)}"
         f" {safe(e.code)}-{quoted(' '.join(e.texts))}"
@@ -174,27 +175,27 @@ _RENDERERS: dict[type[Event], Callable[[Any], Row]] = {
     ev.MessageHeld: lambda e: f"MID {e.mid} held: {safe(e.reason)}",
     ev.MessageReleased: lambda e: f"MID {e.mid} released by {safe(e.by)}",
     ev.MessageDeleted: _message_deleted,
-    ev.DeliveryOpened: lambda e: (
+    dv.DeliveryOpened: lambda e: (
         f"New SMTP DCID {e.dcid} interface {e.local_address} address {e.address} port {e.port}"
     ),
-    ev.OutboundTlsEstablished: _outbound_tls,
-    ev.OutboundTlsFailed: _outbound_tls_failed,
-    ev.OutboundTlsRequired: lambda e: (
+    dv.OutboundTlsEstablished: _outbound_tls,
+    dv.OutboundTlsFailed: _outbound_tls_failed,
+    dv.OutboundTlsRequired: lambda e: (
         f"DCID {e.dcid} IP {e.address} TLS was required but could not be successfully negotiated"
     ),
-    ev.RequiredTlsFailed: _required_tls_failed,
-    ev.DeliveryFailed: _delivery_failed,
-    ev.DeliveryStarted: lambda e: f"Delivery start DCID {e.dcid} MID {e.mid} to RID {e.rids}",
-    ev.Delivered: _delivered,
-    ev.RecipientDelayed: _recipient_delayed,
-    ev.RecipientBounced: _recipient_bounced,
-    ev.DoubleBounce: _double_bounce,
-    ev.MessageFinished: lambda e: f"Message finished MID {e.mid} done",
-    ev.EightBitToSevenBitHop: lambda e: (
+    dv.RequiredTlsFailed: _required_tls_failed,
+    dv.DeliveryFailed: _delivery_failed,
+    dv.DeliveryStarted: lambda e: f"Delivery start DCID {e.dcid} MID {e.mid} to RID {e.rids}",
+    dv.Delivered: _delivered,
+    dv.RecipientDelayed: _recipient_delayed,
+    dv.RecipientBounced: _recipient_bounced,
+    dv.DoubleBounce: _double_bounce,
+    dv.MessageFinished: lambda e: f"Message finished MID {e.mid} done",
+    dv.EightBitToSevenBitHop: lambda e: (
         f"DCID {e.dcid} MID {e.mid} 8-bit message sent as it is: the remote host does not offer 8BITMIME"
     ),
-    ev.DeliveryClosed: lambda e: f"DCID {e.dcid} close",
-    ev.DeliveriesSuspended: lambda e: f"Deliveries are currently suspended [{safe(e.domain)}]",
+    dv.DeliveryClosed: lambda e: f"DCID {e.dcid} close",
+    dv.DeliveriesSuspended: lambda e: f"Deliveries are currently suspended [{safe(e.domain)}]",
     ev.SpoolProblem: _spool_problem,
     ev.ConfigurationActivated: _configuration_activated,
     ev.ProcessStarted: lambda e: _process(e, "started"),

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from gatepost.core import delivery_events as dv
 from gatepost.core import events as ev
 from gatepost.core.event import Event
 from gatepost.core.record_events import CertificateSeen, OutboundSession
@@ -49,10 +50,10 @@ class Joiner:
         self._steps: Mapping[type[Event], Callable[[Any], None]] = {
             OutboundSession: self._connection,
             CertificateSeen: self._certificate,
-            ev.Delivered: self._delivered,
-            ev.RecipientDelayed: self._failed,
-            ev.RecipientBounced: self._failed,
-            ev.DoubleBounce: self._failed,
+            dv.Delivered: self._delivered,
+            dv.RecipientDelayed: self._failed,
+            dv.RecipientBounced: self._failed,
+            dv.DoubleBounce: self._failed,
             ev.ConnectionOpened: self._opened,
             ev.ConnectionAdmitted: self._admitted,
             ev.InboundTlsEstablished: self._secured,
@@ -101,7 +102,7 @@ class Joiner:
             return
         self._certificates[e.fingerprint] = CertificateRow(e.fingerprint, der)
 
-    def _delivered(self, e: ev.Delivered) -> None:
+    def _delivered(self, e: dv.Delivered) -> None:
         if not e.domain:
             return  # an older release wrote it
         tls = e.tls or {}
@@ -119,12 +120,12 @@ class Joiner:
             )
         )
 
-    def _failed(self, e: ev.RecipientDelayed | ev.RecipientBounced | ev.DoubleBounce) -> None:
+    def _failed(self, e: dv.RecipientDelayed | dv.RecipientBounced | dv.DoubleBounce) -> None:
         """One event for each recipient; those of one attempt stand together and are one record."""
         if not e.domain:
             return
-        result = "delayed" if isinstance(e, ev.RecipientDelayed) else "bounced"
-        sender = "" if isinstance(e, ev.DoubleBounce) else e.sender_domain
+        result = "delayed" if isinstance(e, dv.RecipientDelayed) else "bounced"
+        sender = "" if isinstance(e, dv.DoubleBounce) else e.sender_domain
         reason = " ".join(e.texts)[:MAX_TEXT]
         count = 1
         if self._deliveries:

@@ -6,7 +6,8 @@ import pytest
 
 from gatepost.app.zoo.check import _difference, _lost, _of_events
 from gatepost.app.zoo.table import Outcome, Verdict
-from gatepost.core.events import Delivered, MessageHeld, RecipientBounced, RecipientDelayed
+from gatepost.core.delivery_events import Delivered, RecipientBounced, RecipientDelayed
+from gatepost.core.events import MessageHeld
 
 CLEAR, ENCRYPTED, VERIFIED = (
     Outcome(verdict) for verdict in (Verdict.CLEAR, Verdict.ENCRYPTED, Verdict.VERIFIED)

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from gatepost.app.zoo.population import Population
 from gatepost.app.zoo.stage import ADDRESS, KEEPER, PORT
 from gatepost.app.zoo.table import Column, Inhabitant, Outcome, Verdict
+from gatepost.core.delivery_events import Delivered, RecipientBounced, RecipientDelayed
 from gatepost.core.errors import OperatorError
 from gatepost.core.event import Event
-from gatepost.core.events import Delivered, MessageHeld, RecipientBounced, RecipientDelayed
+from gatepost.core.events import MessageHeld
 from gatepost.track.event_reader import EventReader, Position
 
 PATIENCE = 60.0  # seconds in which nothing at all happens
