@@ -358,6 +358,8 @@ def test_key_updates_are_answered_in_order() -> None:
         (TlsParameters(ciphers="NONSENSE"), "no cipher matches 'NONSENSE'"),
         (TlsParameters(ciphers="TLS_NONSENSE"), "no cipher matches"),
         (TlsParameters(groups="nonsense"), "no such key-exchange groups"),
+        (TlsParameters(groups="?nonsense:?folly"), r"groups '\?nonsense:\?folly' none is left"),
+        (TlsParameters(groups="X25519:-X25519"), "none is left"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(parameters: TlsParameters, problem: str) -> None:

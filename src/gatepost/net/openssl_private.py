@@ -48,6 +48,17 @@ def set_groups(context: SSL.Context, groups: str) -> bool:
     return _set_list("SSL_CTX_set1_curves_list", context, groups)
 
 
+def leaves_groups(groups: str) -> bool:
+    """Whether a list that the library takes names a group that it knows: with none there is no handshake, not even in TLS 1.2."""
+    client = SSL.Context(SSL.TLS_METHOD)
+    set_groups(client, groups)
+    try:
+        _step(_end(client, server=False))
+    except SSL.Error:
+        return False
+    return True
+
+
 def set_signature_algorithms(context: SSL.Context, algorithms: str) -> bool:
     """Set the signature algorithms (`ECDSA+SHA256:rsa_pss_rsae_sha256`). False: refused or absent."""
     return _set_list("SSL_CTX_set1_sigalgs_list", context, algorithms)

@@ -252,6 +252,10 @@ def _require_groups(context: SSL.Context, groups: str) -> None:
         raise ContextError("this build of the TLS library cannot be given a group list")
     if not openssl_private.set_groups(context, groups):
         raise ContextError(f"no such key-exchange groups: {groups!r}")
+    if not openssl_private.leaves_groups(groups):
+        raise ContextError(
+            f"of the key-exchange groups {groups!r} none is left, so no handshake could succeed"
+        )
 
 
 def _set_small_groups(context: SSL.Context, groups: str) -> None:

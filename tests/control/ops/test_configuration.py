@@ -93,7 +93,10 @@ def test_groups_that_the_library_does_not_know_are_a_fault_with_its_path(either:
         either.apply(CONTRACT_LIKE + "tls_settings: {inbound: {ciphers: NOPE, groups: 'X25519:NOPE'}}\n")
     assert paths(caught.value) == ["tls_settings.inbound.ciphers", "tls_settings.inbound.groups"]
     assert either.versions() == 1
-    either.apply(CONTRACT_LIKE + "tls_settings: {inbound: {groups: 'X25519MLKEM768:X25519'}}\n")
+    with pytest.raises(OperatorError) as caught:
+        either.apply(CONTRACT_LIKE + "tls_settings: {outbound: {groups: '?NOPE'}, web: {groups: '?NOPE'}}\n")
+    assert paths(caught.value) == ["tls_settings.outbound.groups", "tls_settings.web.groups"]
+    either.apply(CONTRACT_LIKE + "tls_settings: {inbound: {groups: '?NOPE:X25519MLKEM768:X25519'}}\n")
 
 
 def test_what_is_not_yaml_is_a_fault(either: Bench) -> None:
