@@ -207,8 +207,10 @@ def test_people_are_told_what_happened_and_what_to_do() -> None:
 
 def test_a_failure_of_encryption_says_so() -> None:
     reason = "verify error: certificate has expired (CN=mx.partner.example, issuer CN=Example CA)"
-    text = human_text(replace(REPORT, recipients=(replace(FAILED, status="5.7.5", tls_reason=reason),)))
-    assert f"Encryption: {reason}" in text
+    one = replace(FAILED, status="5.7.5", code="000", text=reason, by_tls=True)
+    text = human_text(replace(REPORT, recipients=(one,)))
+    assert f"What happened: mx.example.com[192.0.2.1]: {reason}" in text
+    assert text.count("certificate has expired") == 1
     assert "properly encrypted connection" in text
 
 
@@ -264,8 +266,9 @@ def test_a_message_that_requires_tls_is_never_returned_whole() -> None:
 
 @pytest.mark.parametrize("status", ["5.7.10", "5.7.30"])
 def test_who_required_tls_is_told_what_that_came_to(status: str) -> None:
-    one = replace(REPORT.recipients[0], status=status, tls_reason="REQUIRETLS: no")
+    one = replace(FAILED, status=status, code="000", text="REQUIRETLS: no", by_tls=True)
     text = human_text(replace(REPORT, recipients=(one,), requiretls=True))
+    assert text.count("REQUIRETLS: no") == 1
     assert "You asked that this message travel only" in text
     assert "send it again without that request" in text
 
@@ -359,7 +362,7 @@ def test_nobody_can_add_a_header_a_part_or_a_control_character() -> None:
         code=EVIL,
         text=EVIL,
         remote=EVIL,
-        tls_reason=EVIL,
+        by_tls=True,
     )
     report = replace(
         REPORT,

@@ -149,14 +149,13 @@ def _about(
             remote=outcome.remote,
             last_attempt=now,
         )
-    tls = failure.stage in BY_TLS
     return RecipientReport(
         recipient,
         status=failure.report_status,
         code=failure.code,
         text=failure.text,
         remote=failure.remote,
-        tls_reason=failure.text if tls else "",
+        by_tls=failure.stage in BY_TLS,
         last_attempt=now,
         retry_until=retry_until,
     )

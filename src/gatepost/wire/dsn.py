@@ -182,7 +182,7 @@ def _safe_for_people(report: RecipientReport) -> RecipientReport:
         code=report.code if report.code.isascii() and report.code.isdigit() else "",
         text=_plain(report.text)[:MAX_DIAGNOSTIC],
         remote=_plain(report.remote)[:300],
-        tls_reason=_plain(report.tls_reason)[:MAX_DIAGNOSTIC],
+        by_tls=report.by_tls,
         last_attempt=report.last_attempt,
         retry_until=report.retry_until,
     )

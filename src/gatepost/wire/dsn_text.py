@@ -27,8 +27,8 @@ class RecipientReport:
     """The news about one recipient.
 
     `status` is the enhanced code, `code` the SMTP reply code (`000` or empty without a reply) and `text` what the
-    remote host, the network or DNS said; `remote` the host as `name[ip]`. `tls_reason` says why
-    encryption kept the message back, in the words of the log. Times are seconds since the epoch, 0 for unknown.
+    remote host, the network or DNS said; `remote` the host as `name[ip]`. `by_tls`: encryption, or the want of it, kept
+    the message back, and `text` is why, in the words of the log. Times are seconds since the epoch, 0 for unknown.
     `address_text` is filled by `wire.dsn`.
     """
 
@@ -37,7 +37,7 @@ class RecipientReport:
     code: str = ""
     text: str = ""
     remote: str = ""
-    tls_reason: str = ""
+    by_tls: bool = False
     last_attempt: float = 0.0
     retry_until: float = 0.0
     address_text: str = ""
@@ -141,12 +141,10 @@ def _about(kind: Kind, report: RecipientReport, date: Callable[[float], str]) ->
     lines = [f"<{report.address_text}>"]
     if report.text or report.remote:
         lines.append(f"    What happened: {_happening(report)}")
-    if report.tls_reason:
-        lines.append(f"    Encryption: {report.tls_reason}")
     if kind is Kind.FAILED:
         lines.append(f"    What you can do: {advice(report)}")
     if kind is Kind.DELAYED:
-        if report.tls_reason:
+        if report.by_tls:
             lines.append(f"    What you can do: {_TLS_ADVICE}")
         if report.retry_until:
             lines.append(f"    I keep trying until: {date(report.retry_until)}")
@@ -164,7 +162,7 @@ def _happening(report: RecipientReport) -> str:
 def advice(report: RecipientReport) -> str:
     """What the sender can do about a failure."""
     detail = report.status.partition(".")[2]
-    if report.tls_reason:
+    if report.by_tls:
         return _REQUIRED_ADVICE.get(detail, _TLS_ADVICE)
     if detail.startswith("7."):
         return _POLICY_ADVICE
