@@ -135,6 +135,9 @@ def message(mid: int, *recipients: str, received: float = NOW, state: str = "def
         "attempts": 1,
         "next_attempt": received + 60,
         "reason": "connection refused",
+        "requiretls": False,
+        "tls_optional": False,
+        "kind": "ordinary",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fakes.time_travel import run
 
 from gatepost.core.errors import OperatorError
 from gatepost.core.events import SpoolProblem
-from gatepost.store.spool import StoredMessage
+from gatepost.store.spool import MessageKind, StoredMessage
 
 FROM, TO = "a@sender.example", "b@partner.example"
 ROUTES = {"partner.example": 1, "other.example": 1, "sender.example": 1}
@@ -39,6 +40,36 @@ def test_list_and_show(tmp_path: Path) -> None:
             assert await it.queue.answer("show", {"mid": 99}) == []
             with pytest.raises(OperatorError):
                 await it.queue.answer("eat", {})
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (MessageKind.ORDINARY, "ordinary"),
+        (MessageKind.OWN, "alert"),
+        (MessageKind.NOTICE, "notice"),
+        (MessageKind.REPORT, "tls-report"),
+    ],
+)
+def test_it_is_shown_what_a_message_is_and_asks_of_tls(tmp_path: Path, kind: MessageKind, word: str) -> None:
+    async def main() -> None:
+        async with gateway(tmp_path, routes=ROUTES) as it:
+            mid = await it.inject(FROM, TO)
+            await it.delayed(mid)
+            await it.quiet()
+            stored = it.couriers.scheduler.messages[mid]
+            stored.kind = kind
+            for requiretls, tls_optional in ((False, False), (True, False), (False, True)):
+                stored.envelope = replace(stored.envelope, requiretls=requiretls, tls_optional=tls_optional)
+                for action in ("list", "show"):
+                    (row,) = await it.queue.answer(action, {"mid": mid})
+                    assert (row["kind"], row["requiretls"], row["tls_optional"]) == (
+                        word,
+                        requiretls,
+                        tls_optional,
+                    )
 
     run(main)
 

@@ -16,9 +16,15 @@ from gatepost.core.events import Event, MessageDeleted, MessageHeld, MessageRele
 from gatepost.relay.courier import Couriers
 from gatepost.relay.outcome import Failure, Stage
 from gatepost.relay.services import Services
-from gatepost.store.spool import Change, Progress, RecipientState, StoredMessage
+from gatepost.store.spool import Change, MessageKind, Progress, RecipientState, StoredMessage
 
 LIST_LIMIT = 10_000  # messages in one answer
+_KINDS = {
+    MessageKind.ORDINARY: "ordinary",
+    MessageKind.OWN: "alert",
+    MessageKind.NOTICE: "notice",
+    MessageKind.REPORT: "tls-report",
+}
 
 
 class QueueRequests:
@@ -163,6 +169,9 @@ class QueueRequests:
             "attempts": max((p.attempts for p in message.progress), default=0),
             "next_attempt": next_attempt,
             "reason": message.held or last.text,
+            "requiretls": message.envelope.requiretls,
+            "tls_optional": message.envelope.tls_optional,
+            "kind": _KINDS[message.kind],
         }
 
     def _state(self, message: StoredMessage) -> str:

@@ -223,6 +223,22 @@ def test_the_queue_is_listed_and_hostile_text_is_escaped(queued: Bench) -> None:
     )
 
 
+def test_what_a_message_is_and_asks_of_tls_is_shown_where_it_is_not_ordinary(queued: Bench) -> None:
+    assert queued.gateway is not None
+    messages = queued.gateway.workers[0].messages
+    messages[7] |= {"listener": "", "about": 0, "requiretls": True, "recipients": []}
+    messages[8] |= {"listener": "", "about": 0, "tls_optional": True, "kind": "alert", "recipients": []}
+    messages[9] = message(9, "d@two.example")
+    said = gatepost("queue", "list").out
+    assert "REQUIRETLS: <a@example.net> -> " in said
+    assert "alert: TLS-Required: No: <a@example.net> -> " in said
+    assert "  <a@example.net> -> d@two.example" in said
+    assert "Asks of TLS  REQUIRETLS\n" in gatepost("queue", "show", "7").out
+    shown = gatepost("queue", "show", "8").out
+    assert "Kind         alert\n" in shown
+    assert "Asks of TLS  TLS-Required: No\n" in shown
+
+
 def test_removing_mail_wants_a_yes(queued: Bench) -> None:
     for action in ("delete", "bounce"):
         said = gatepost("queue", action, "7")

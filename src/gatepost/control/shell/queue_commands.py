@@ -17,6 +17,7 @@ MidArgument = Annotated[int | None, typer.Argument(metavar="[MID]", min=1, help=
 DomainOption = Annotated[str, typer.Option("--domain", metavar="D", help="All recipients of one domain.")]
 AllOption = Annotated[bool, typer.Option("--all", help="The whole queue.")]
 
+_KINDS = {"ordinary": "", "alert": "alert", "notice": "notice", "tls-report": "TLS report"}
 _DONE = {
     "retry": "tried now",
     "hold": "held",
@@ -69,8 +70,20 @@ def _row(message: dict[str, Any]) -> tuple[object, ...]:
         local(message["received"]),
         size(message["size"]),
         message["attempts"],
-        f"<{message['sender']}> -> {to}{more}",
+        f"{_marks(message)}<{message['sender']}> -> {to}{more}",
     )
+
+
+def _marks(message: dict[str, Any]) -> str:
+    """What makes a message unlike others, in front of its sender."""
+    return "".join(f"{mark}: " for mark in (_KINDS[message["kind"]], _asked(message)) if mark)
+
+
+def _asked(message: dict[str, Any]) -> str:
+    """What the message itself asks of TLS (RFC 8689)."""
+    if message["requiretls"]:
+        return "REQUIRETLS"
+    return "TLS-Required: No" if message["tls_optional"] else ""
 
 
 def show(
@@ -90,6 +103,8 @@ def show(
             ("From", f"<{found['sender']}>"),
             ("Received", f"{local(found['received'])} by {found['listener'] or 'the gateway itself'}"),
             ("Size", size(found["size"])),
+            ("Kind", _KINDS[found["kind"]]),
+            ("Asks of TLS", _asked(found)),
             ("Report on", f"MID {found['about']}" if found["about"] else ""),
             ("Reason", found["reason"]),
         )
