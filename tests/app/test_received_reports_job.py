@@ -177,6 +177,28 @@ def test_what_is_too_old_goes_also_where_nothing_comes_any_more(bench: Bench) ->
     assert bench.kept() == 0
 
 
+def test_one_that_ends_the_job_is_put_aside_at_the_next_look(bench: Bench) -> None:
+    """A bug of ours that one file can cause must not keep the others from being read."""
+
+    async def read(what: str, args: Any) -> Any:
+        if args["file"] == "bad.example":
+            raise RuntimeError("a bug")
+        return await read_here(what, args)
+
+    bench.job = ReceivedReportsJob(bench.home, bench.store, bench, bench.emit, bench, read=read)
+    bench.put("1", b"bad.example")
+    with pytest.raises(RuntimeError):
+        bench.look()
+    assert bench.incoming.names() == ["1"]
+    bench.put("2", report(2))
+    assert bench.look() == LOOK
+    assert bench.incoming.names() == []
+    refused, taken = bench.events
+    assert isinstance(refused, TlsReportRefused)
+    assert refused.reason == "reading it ended with an internal error"
+    assert isinstance(taken, TlsReportReceived)
+
+
 def test_counts_that_no_database_holds_do_not_stop_the_reports_behind_them(bench: Bench) -> None:
     made: dict[str, Any] = json.loads(report(1, failed=1 << 53))
     made["policies"] *= 3_000

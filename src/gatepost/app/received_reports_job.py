@@ -1,7 +1,8 @@
 """The job that reads TLS reports that came in about our domains, and tells when they speak of failures.
 
 Once a minute, and whenever somebody asks, it reads what waits (`store.tls_reports_incoming`) through `control.tls_reports_intake`, each in a process
-of its own. What is no report that counts is put aside with a line in the log; what the database cannot take now waits.
+of its own. What is no report that counts is put aside with a line in the log; what the database cannot take now waits. A file
+that ended the job by a bug of ours is put aside at the next look, so that those behind it are read.
 
 A report with failed sessions raises an alert, `tlsrpt:DOMAIN`, at most one a day for a domain: what comes within the day is told with
 the next. It is a warning when more than one session in twenty failed, else information. There is no end to be told: reports speak of
@@ -61,6 +62,7 @@ class ReceivedReportsJob:
         self._emit = emit
         self._clock = clock
         self._pruned: float | None = None
+        self._begun = ""  # the file that is being read, or that ended the last look
 
     async def run(self) -> float:
         """Read what waits, and tell what is due; the seconds to the next look."""
@@ -89,6 +91,20 @@ class ReceivedReportsJob:
             await self._intake.prune()
 
     async def _one(self, name: str) -> Taken | None:
+        if name == self._begun:
+            self._begun = ""
+            await self._put_aside(name, "?", "?", "reading it ended with an internal error")
+            return None
+        self._begun = name
+        try:
+            taken = await self._read_one(name)
+        except NotKept:
+            self._begun = ""
+            raise
+        self._begun = ""
+        return taken
+
+    async def _read_one(self, name: str) -> Taken | None:
         try:
             came, content = await asyncio.to_thread(self._incoming.get, name)
         except FileNotFoundError:
