@@ -308,6 +308,30 @@ def test_a_peer_that_breaks_off_at_our_certificate_is_called_once_more_without(t
         run(main)
 
 
+def test_a_host_that_fails_without_our_certificate_too_is_shown_it_again(tmp_path: Path) -> None:
+    """A mishap of the network is no dislike: only what helped is remembered."""
+
+    async def main() -> None:
+        offers = "250-peer.example\r\n250 STARTTLS"
+        peer = FakePeer(
+            certificate=authority().issue(["partner.example"]),
+            ask_certificate=True,
+            replies={"EHLO": [offers, CLOSE, offers, CLOSE, offers, "250 peer.example"]},
+        )
+        peer.certificate_authority = authority().root_pem.decode()
+        routes = {"partner.example": peer.port}
+        async with peer, gateway(tmp_path, routes=routes, destination_controls=client_certificate()) as it:
+            mid = await it.inject(FROM, TO)
+            await it.delayed(mid)
+            await it.quiet()
+            assert len(peer.conversations) == 2
+            it.to_next_attempt(mid)
+            await it.log.line("Message finished")
+            assert peer.conversations[2].client_certificate == own_certificate().chain_der[0]
+
+    run(main)
+
+
 # --- limits -----------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ What R24 asks is kept here by construction: a failure after the 220 of STARTTLS 
 `handshake_broken`, and the courier then plans the other hosts of this attempt without clear text.
 
 A client certificate is offered when the peer asks for one. If the handshake fails after it was asked for, one
-reconnect goes without it at the same level, remembered for a day (architecture 4, Client certificate).
+reconnect goes without it at the same level; where that helped it is remembered for a day (architecture 4, Client certificate).
 
 Each connection leaves a `Trail` of what was seen, for whoever explains a delivery by making its calls.
 """
@@ -126,17 +126,19 @@ class Opener:
         try:
             return await self._attempt(plan)
         except _CertificateUnwelcome:
-            until = self._services.clock.monotonic() + REMEMBER_NO_CERTIFICATE
-            self._services.unwelcome_certificates.put(self._memory(plan), until)
             text = f"{self._hop} broke the handshake after asking for a client certificate: trying without it"
             self._services.journal.emit(Noted(self._now(), text, {"dcid": self._dcid}))
             # It failed behind the 220 (R24): neither this connection nor another host may be in clear now.
             again = _changed(plan, certificate="", clear_allowed=False)
             try:
-                return await self._attempt(again)
+                connection = await self._attempt(again)
             except HopFailed as error:
                 error.handshake_broken = True
                 raise
+            # Only what helped is remembered: a host that fails either way may have had a mishap.
+            until = self._services.clock.monotonic() + REMEMBER_NO_CERTIFICATE
+            self._services.unwelcome_certificates.put(self._memory(plan), until)
+            return connection
 
     def _now(self) -> float:
         return self._services.clock.now()
