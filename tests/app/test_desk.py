@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -26,6 +27,8 @@ class Operations:
     async def call(self, op: str, args: Mapping[str, Any], caller: Caller) -> Any:
         if op == "bug":
             raise ZeroDivisionError("a secret detail")
+        if op == "full":
+            raise OSError(errno.ENOSPC, "x")
         if op == "refuse":
             raise OperatorError("no", "hint", code=Exit.TRY_AGAIN)
         if op == "large":
@@ -103,6 +106,15 @@ def test_a_refusal_and_a_bug_are_told_apart(tmp_path: Path) -> None:
         assert "secret" not in str(bug.value)
 
     assert run(tmp_path, test) == ["operation bug: ZeroDivisionError('a secret detail')"]
+
+
+def test_a_full_disk_is_told_and_is_no_bug(tmp_path: Path) -> None:
+    async def test(home: Home) -> None:
+        with pytest.raises(OperatorError, match="no space is left on the disk") as refusal:
+            await ask(home, "full")
+        assert refusal.value.code is Exit.TRY_AGAIN
+
+    assert run(tmp_path, test) == []
 
 
 def test_an_answer_that_is_too_long_is_a_refusal(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import apsw
 import pytest
 
 from gatepost.app.main import role_arguments, run
@@ -66,6 +68,15 @@ def test_a_bug_without_a_home_is_still_one_line(
     assert "ZeroDivisionError" in line
     assert "secret" not in line
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), apsw.FullError("x")]
+)
+def test_a_full_disk_is_no_bug(error: Exception, capsys: Capture) -> None:
+    assert raising(error) == 75
+    said = "gatepost: no space is left on the disk (free some where the home is, and try again)\n"
+    assert capsys.readouterr().err == said
 
 
 def test_ctrl_c_is_no_bug(capsys: Capture) -> None:

@@ -53,6 +53,7 @@ from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.payload import version_payload
+from gatepost.store.room import full_disk, no_room
 from gatepost.store.secrets import Keeper
 from gatepost.store.tls_reports_incoming import IncomingReports
 from gatepost.track.process_log import ProcessLog, SystemClock
@@ -344,6 +345,8 @@ class ControlServer:
         except OperatorError as error:
             return {"error": error_to_json(error)}
         except Exception as error:  # noqa: BLE001 - the boundary of the control socket: the desk goes on
+            if no_room(error):
+                return {"error": error_to_json(full_disk())}
             reference = self._on_bug(f"operation {op}", error)
             return {"error": error_to_json(internal_error(reference))}
 

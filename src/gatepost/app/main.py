@@ -39,6 +39,11 @@ def run(arguments: Sequence[str], commands: Callable[[Sequence[str]], int]) -> i
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.REFUSED)
     except Exception as error:  # noqa: BLE001 - the boundary of the process
+        from gatepost.store.room import full_disk, no_room
+
+        if no_room(error):
+            complain(full_disk())
+            return int(Exit.TRY_AGAIN)
         print(f"gatepost: internal error, reference {_log_bug(error)}", file=sys.stderr)  # noqa: T201
         return int(Exit.BUG)
 

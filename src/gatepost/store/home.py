@@ -273,7 +273,9 @@ class Home:
                 code=Exit.TRY_AGAIN,
             ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{who} (process {os.getpid()})\n".encode(), 0)
+        # Only the loser's message has it; looking at what there is works on a full disk too.
+        with suppress(OSError):
+            os.pwrite(descriptor, f"{who} (process {os.getpid()})\n".encode(), 0)
         return HomeLock(descriptor)
 
 
