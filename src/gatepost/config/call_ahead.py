@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gatepost.config.section import Section
-from gatepost.config.values import Count, Duration, Limit
+from gatepost.config.values import Count, Duration, Fault, Limit
+
+LONGEST = 240  # seconds; clients wait five minutes for the answer to RCPT
 
 
 class CallAhead(Section):
     """How recipients are asked for; which ones, the rows of `recipient_access` say."""
 
     timeout: Duration = Field(
-        default=10, description="A question as a whole; without an answer by then: 451."
+        default=10, description="A question as a whole; without an answer by then: 451. At most 4m."
     )
     keep_positive: Duration = Field(
         default=3_600, description="How long a recipient that was accepted is known."
@@ -27,3 +29,10 @@ class CallAhead(Section):
         default=50,
         description="Refused recipients an hour from one address (IPv6: one /64); then nothing more is asked for it: 452.",
     )
+
+    @field_validator("timeout")
+    @classmethod
+    def _while_the_client_waits(cls, value: int) -> int:
+        if value > LONGEST:
+            raise Fault("is longer than clients wait for the answer to RCPT", "at most 4m")
+        return value

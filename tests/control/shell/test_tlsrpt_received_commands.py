@@ -28,7 +28,8 @@ def test_a_report_is_imported_listed_and_shown(stopped: Home, tmp_path: Path) ->
     file = tmp_path / "report.json.gz"
     file.write_bytes(PACKED)
     assert gatepost("tlsrpt", "import", str(file)).out == (
-        "Report 1 is kept: Partner Ltd about example.net, 2026-11-23, 125 sessions, 3 failed.\n"
+        "Report 1 is kept: Partner Ltd about example.net, 2026-11-23, 125 sessions, 3\n"
+        "                  failed.\n"
     )
     (tmp_path / "mail.eml").write_bytes(mail())
     again = gatepost("tlsrpt", "import", str(tmp_path / "mail.eml")).out
@@ -75,6 +76,8 @@ def test_a_file_that_is_no_report_is_named(stopped: Home, tmp_path: Path) -> Non
 
 def test_none_has_come(stopped: Home) -> None:
     assert gatepost("tlsrpt", "received").out == "No report about the last 14 days has come in.\n"
+    said = gatepost("tlsrpt", "received", "example.net", "--days", "1").out
+    assert said == "No report about example.net in the last 1 day has come in.\n"
 
 
 def test_a_policy_is_shown_with_its_records(stopped: Home) -> None:

@@ -40,7 +40,7 @@ def import_(
     if as_json:
         say_json({key: value for key, value in found.items() if key != "said"})
     elif found["new"]:
-        say(f"Report {found['report']} is kept: {safe(_summary(found))}.")
+        paragraph(f"Report {found['report']} is kept: ", f"{_summary(found)}.")
     else:
         say(f"Report {found['report']} was known already; nothing was changed.")
 
@@ -71,7 +71,7 @@ def received(
     if as_json:
         say_json(rows)
     else:
-        _say_list(rows, days)
+        _say_list(rows, days, given[0] if given else "")
 
 
 def _number(words: Sequence[str]) -> int:
@@ -82,9 +82,10 @@ def _number(words: Sequence[str]) -> int:
     return int(words[0][:18])
 
 
-def _say_list(rows: Sequence[Mapping[str, Any]], days: int) -> None:
+def _say_list(rows: Sequence[Mapping[str, Any]], days: int, domain: str) -> None:
     if not rows:
-        say(f"No report about the last {plural(days, 'day')} has come in.")
+        about = f"{safe(domain)} in the last" if domain else "the last"
+        say(f"No report about {about} {plural(days, 'day')} has come in.")
         return
     table(
         ("ID", "Day", "Domain", "From", "Failed", "Why"),
