@@ -1,4 +1,4 @@
-"""Hop -> Connection: dial, greet, STARTTLS under the plan, and the lines the log wants of each step.
+"""Hop -> Connection: dial, greet, STARTTLS under the plan. What TLS came to is told by `tls_told`.
 
 What R24 asks is kept here by construction: a failure after the 220 of STARTTLS ends in `HopFailed` with
 `handshake_broken`, and the courier then plans the other hosts of this attempt without clear text.
@@ -17,14 +17,10 @@ from typing import Any
 from gatepost.core.delivery_events import (
     DeliveryClosed,
     DeliveryOpened,
-    OutboundTlsEstablished,
-    OutboundTlsFailed,
-    OutboundTlsRequired,
-    RequiredTlsFailed,
 )
 from gatepost.core.events import Noted, Warned
 from gatepost.core.reply import Reply
-from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsVerdict, TlsWishes
+from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsWishes
 from gatepost.net.dialer import dial, source_towards
 from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
@@ -33,22 +29,19 @@ from gatepost.policy.hop import Hop
 from gatepost.policy.tls_out import (
     DestinationRule,
     judge_tls,
-    verification_text,
 )
-from gatepost.policy.tls_words import failure_line, failure_status, required_words, tls_record
 from gatepost.relay.deliver import Connection
 from gatepost.relay.dialogue import ConnectionBroken, expect, report_broken
-from gatepost.relay.monitoring import report_monitored
-from gatepost.relay.outcome import Failure, Stage
+from gatepost.relay.outcome import Failure
 from gatepost.relay.schedule import Destination
 from gatepost.relay.secure import observe_session, plan_for, pool_key
 from gatepost.relay.services import Runtime, Services
 from gatepost.relay.session_record import Turn, outbound_session, tell_certificates
+from gatepost.relay.tls_told import refusal, tell_outcome, tell_required
 from gatepost.wire.client_events import Greeting, HelloDone, StartTlsAnswered
 from gatepost.wire.smtp_client import BEHIND_STARTTLS, ClientEngine
 
 REMEMBER_NO_CERTIFICATE = 86_400.0
-_STAGES = {"4.7.4": Stage.TLS_UNSUPPORTED, "4.7.5": Stage.TLS, "5.7.10": Stage.TLS_NEEDED}
 
 
 class HopFailed(Exception):
@@ -257,7 +250,9 @@ class Opener:
         else:
             facts = await self._starttls(engine, plan)
         outcome = self._trail.outcome = judge_tls(plan, facts)
-        self._log(outcome)
+        if not outcome.may_pass and facts.stage is TlsStage.REFUSED and facts.reply is not None:
+            self._report(ConnectionBroken("STARTTLS refused", facts.reply))
+        tell_outcome(self._services, self._hop, self._dcid, outcome)
         if not outcome.may_pass:
             raise self._refused(outcome)
         if facts.stage is TlsStage.ESTABLISHED:
@@ -314,63 +309,17 @@ class Opener:
         self._certificate_shown = bool(plan.certificate) and session.certificate_requested
         return observe_session(self._services, self._runtime, plan, session)
 
-    def _log(self, outcome: TlsOutcome) -> None:
-        """The TLS lines, in the order of reference/mail-log (Delivery)."""
-        emit, now, record = self._services.journal.emit, self._now(), tls_record(outcome)
-        plan, facts = outcome.plan, outcome.facts
-        refused = outcome.verdict is TlsVerdict.REFUSED
-        if facts.stage is TlsStage.REFUSED and refused and facts.reply is not None:
-            self._report(ConnectionBroken("STARTTLS refused", facts.reply))
-        if outcome.note:
-            emit(Warned(now, f"DCID {self._dcid} {outcome.note}"))
-        if line := failure_line(outcome):
-            self._services.counters.tls_out_failed += 1
-            emit(OutboundTlsFailed(now, self._dcid, line, outcome.verdict is TlsVerdict.CLEAR, record))
-        elif facts.stage is TlsStage.ESTABLISHED:
-            self._services.counters.tls_out += 1
-            domain = plan.domain if plan.speaks_of_trust else ""
-            verification = verification_text(outcome)
-            emit(
-                OutboundTlsEstablished(
-                    now, self._dcid, facts.protocol, facts.cipher, domain, verification, record
-                )
-            )
-        report_monitored(self._services, self._dcid, outcome)
-        if refused and plan.deciding.mandatory:
-            emit(OutboundTlsRequired(now, self._dcid, str(self._hop.address)))
-            self._tell_required(outcome)
-
-    def _tell_required(self, outcome: TlsOutcome) -> None:
-        """R30. What only this message required is told, and no alert: its destination may be as it always was."""
-        plan = outcome.plan.deciding
-        alert = plan.alert_on_failure and not plan.requiretls
-        address, wanted = str(self._hop.address), required_words(plan)
-        self._services.journal.emit(
-            RequiredTlsFailed(self._now(), plan.domain, address, wanted, outcome.reason, alert)
-        )
-
     def _uncalled(self, plan: TlsPlan) -> HopFailed:
         """The host is not even called: what its domain published could not be learnt, or asks for what it cannot give."""
         outcome = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
         self.trails.append(Trail(plan, outcome=outcome))
         self._keep_record()
-        self._tell_required(outcome)
+        tell_required(self._services, self._hop, outcome)
         return self._refused(outcome)
 
     def _refused(self, outcome: TlsOutcome) -> HopFailed:
-        status = failure_status(outcome)
-        code = str(outcome.facts.reply.code) if outcome.facts.reply is not None else "000"
-        broken = outcome.facts.stage is TlsStage.HANDSHAKE_FAILED
-        failure = Failure(
-            _STAGES[status.status],
-            outcome.permanent,
-            (status.text,),
-            code,
-            status.status,
-            str(self._hop),
-            broken,
-        )
-        return HopFailed(failure, self._dcid, handshake_broken=broken)
+        failure = refusal(outcome, self._hop)
+        return HopFailed(failure, self._dcid, handshake_broken=failure.broken)
 
     # --- small parts -------------------------------------------------------------------------
 
