@@ -7,12 +7,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gatepost.store.database import NewerForm
 from gatepost.store.records import (
     Batch,
     CertificateRow,
     ConnectionRow,
     DeliveryRow,
-    NewerForm,
     RecordsFailed,
     RecordStore,
     SessionRow,

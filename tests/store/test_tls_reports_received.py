@@ -10,9 +10,9 @@ import apsw
 import pytest
 
 from gatepost.store import tls_reports_received
+from gatepost.store.database import NewerForm
 from gatepost.store.tls_reports_received import (
     DomainRow,
-    NewerReports,
     ReceivedReportStore,
     ReportRow,
     TooMany,
@@ -97,5 +97,5 @@ def test_it_outlives_its_process_and_a_newer_form_is_left_alone(tmp_path: Path) 
         assert second.keep(ROW) == (1, False)
     with apsw.Connection(str(tmp_path / "x" / "reports.db")) as raw:
         raw.execute("PRAGMA user_version=99")
-    with pytest.raises(NewerReports, match="99"):
+    with pytest.raises(NewerForm, match="99"):
         ReceivedReportStore.open(tmp_path / "x")

@@ -27,8 +27,9 @@ from gatepost.config.records import Records
 from gatepost.core.events import Noted, Warned
 from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
+from gatepost.store.database import NewerForm
 from gatepost.store.home import Home
-from gatepost.store.records import NewerForm, RecordsFailed, RecordStore, set_aside
+from gatepost.store.records import RecordsFailed, RecordStore, set_aside
 from gatepost.store.spool import SpoolSettings
 from gatepost.track.event_reader import START, EventReader, Position, Read
 from gatepost.track.records import MAX_OPEN, Joiner

@@ -23,12 +23,12 @@ from gatepost.core.errors import OperatorError
 from gatepost.core.ports import Clock, Emit
 from gatepost.core.received_report_events import TlsReportReceived
 from gatepost.store.config_store import ConfigStore
+from gatepost.store.database import NewerForm
 from gatepost.store.home import Home
 from gatepost.store.tls_reports_incoming import Came
 from gatepost.store.tls_reports_received import (
     MAX_PACKED,
     DomainRow,
-    NewerReports,
     ReceivedReportStore,
     ReportRow,
     ReportsFailed,
@@ -71,7 +71,7 @@ class Intake:
             taken = await asyncio.to_thread(self._keep, row, document.tls_reports_received.days)
         except TooMany as error:
             raise OperatorError(f"the report is not kept: {error}", "the first of them are kept") from None
-        except (ReportsFailed, NewerReports, OSError) as error:
+        except (ReportsFailed, NewerForm, OSError) as error:
             raise NotKept(f"{type(error).__name__}: {error}") from None
         if taken.new:
             self._tell(taken.row)
@@ -84,7 +84,7 @@ class Intake:
         before = self._clock.now() - self._document().tls_reports_received.days * DAY
         try:
             await asyncio.to_thread(self._remove, before)
-        except (ReportsFailed, NewerReports, OSError) as error:
+        except (ReportsFailed, NewerForm, OSError) as error:
             raise NotKept(f"{type(error).__name__}: {error}") from None
 
     def _remove(self, before: float) -> None:

@@ -15,7 +15,6 @@ desk or an offline command under the home's lock. It knows nothing of the docume
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ import apsw
 import orjson
 
 from gatepost.core.errors import Exit, OperatorError
+from gatepost.store.database import NewerForm, open_database, transaction
 from gatepost.store.secrets import Keeper
 
 SCHEMA_VERSION = 1
@@ -125,53 +125,26 @@ class ConfigStore:
     @classmethod
     def open(cls, path: Path) -> ConfigStore:
         """Open or create the store. Raises OperatorError (exit 78) for one that a newer Gatepost wrote."""
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         try:
-            connection = apsw.Connection(str(path))
+            return cls(open_database(path, _SCHEMA, SCHEMA_VERSION))
         except apsw.CantOpenError:
             raise OperatorError(
                 f"the configuration {path} cannot be opened", "run the command as the home's owner"
             ) from None
-        connection.set_busy_timeout(5000)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        store = cls(connection)
-        try:
-            store._migrate(path)
-        except OperatorError:
-            connection.close()
-            raise
-        return store
+        except NewerForm as error:
+            raise OperatorError(
+                f"the configuration {path} was written by a newer Gatepost: {error}",
+                "use that version, or bring back a backup of before the update",
+                code=Exit.FAULTY_CONFIGURATION,
+            ) from None
 
     def close(self) -> None:
         self._db.close()
 
-    def _migrate(self, path: Path) -> None:
-        with self._transaction():
-            found = self._db.execute("PRAGMA user_version").get
-            if found > SCHEMA_VERSION:
-                raise OperatorError(
-                    f"the configuration {path} was written by a newer Gatepost (form {found})",
-                    "use that version, or bring back a backup of before the update",
-                    code=Exit.FAULTY_CONFIGURATION,
-                )
-            if found == 0:
-                self._db.execute(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._turn:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+        with self._turn, transaction(self._db):
+            yield
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._turn:

@@ -12,7 +12,6 @@ which are then read from the log again. The desk writes; others only read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,8 @@ from typing import Any
 
 import apsw
 import orjson
+
+from gatepost.store.database import open_database, transaction
 
 SCHEMA_VERSION = 1
 MAX_CERTIFICATES = 50_000
@@ -48,10 +49,6 @@ CREATE TABLE certificate (fingerprint TEXT PRIMARY KEY, seen REAL NOT NULL, der 
 CREATE INDEX certificate_seen ON certificate (seen);
 """
 _TABLES = ("connection", "delivery", "session")
-
-
-class NewerForm(Exception):
-    """A newer Gatepost wrote the database; it is left alone."""
 
 
 RecordsFailed = apsw.Error
@@ -142,19 +139,7 @@ class RecordStore:
     @classmethod
     def open(cls, path: Path) -> RecordStore:
         """Open or create it. Raises NewerForm, or RecordsFailed for what is no database or cannot be written."""
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = apsw.Connection(str(path))
-        try:
-            connection.set_busy_timeout(5000)
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            store = cls(connection)
-            store._migrate()
-        except (apsw.Error, NewerForm):
-            connection.close()
-            raise
-        return store
+        return cls(open_database(path, _SCHEMA, SCHEMA_VERSION, synchronous="NORMAL"))
 
     @classmethod
     def open_if_there(cls, path: Path) -> RecordStore | None:
@@ -164,34 +149,11 @@ class RecordStore:
     def close(self) -> None:
         self._db.close()
 
-    def _migrate(self) -> None:
-        if self._db.execute("PRAGMA user_version").get == SCHEMA_VERSION:
-            return  # a reader waits for nobody
-        with self._transaction():
-            found = self._db.execute("PRAGMA user_version").get
-            if found > SCHEMA_VERSION:
-                raise NewerForm(f"it has form {found}, this release knows {SCHEMA_VERSION}")
-            if found == 0:
-                self._db.execute(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    @contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
-        self._db.execute(f"BEGIN {kind}")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        if self._db.in_transaction:
-            self._db.execute("COMMIT")
-
     # --- writing -----------------------------------------------------------------------------
 
     def write(self, batch: Batch, position: bytes, now: float) -> None:
         """Keep a batch, and how far the log was read for it, in one step."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 "INSERT INTO connection VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -246,7 +208,7 @@ class RecordStore:
     def prune(self, before: float, rows: int) -> int:
         """Remove what is older, and the oldest above a number of rows; returns how many rows went, at most some at once."""
         removed = 0
-        with self._transaction():
+        with transaction(self._db):
             for table in _TABLES:
                 newest = self._db.execute(f"SELECT coalesce(max(number), 0) FROM {table}").get
                 self._db.execute(
@@ -268,7 +230,7 @@ class RecordStore:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """What is read inside belongs together, whatever is written meanwhile."""
-        with self._transaction("DEFERRED"):
+        with transaction(self._db, "DEFERRED"):
             yield
 
     def open_sessions(self, since: float, limit: int) -> list[SessionRow]:

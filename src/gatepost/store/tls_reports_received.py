@@ -10,15 +10,15 @@ day (so that a flood of forged ones cannot push the others out), and above an ag
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 import orjson
+
+from gatepost.store.database import open_database, transaction
 
 SCHEMA_VERSION = 1
 MAX_REPORTS = 20_000
@@ -39,10 +39,6 @@ CREATE TABLE domain (
 CREATE INDEX domain_day ON domain (domain, day);
 """
 _COLUMNS = "number, at, way, origin, organization, submitter, contact, report_id, begin, end"
-
-
-class NewerReports(Exception):
-    """A newer Gatepost wrote the database; it is left alone."""
 
 
 class TooMany(Exception):
@@ -89,22 +85,10 @@ class ReceivedReportStore:
 
     @classmethod
     def open(cls, folder: Path) -> ReceivedReportStore:
-        """Open or create it. Raises NewerReports, ReportsFailed or OSError."""
+        """Open or create it. Raises NewerForm, ReportsFailed or OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / "reports.db"
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = apsw.Connection(str(path))
-        try:
-            connection.set_busy_timeout(5000)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            store = cls(connection)
-            store._migrate()
-        except (apsw.Error, NewerReports):
-            connection.close()
-            raise
-        return store
+        return cls(open_database(path, _SCHEMA, SCHEMA_VERSION))
 
     @classmethod
     def there(cls, folder: Path) -> bool:
@@ -120,29 +104,6 @@ class ReceivedReportStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _migrate(self) -> None:
-        if self._db.execute("PRAGMA user_version").get == SCHEMA_VERSION:
-            return
-        with self._transaction():
-            found = self._db.execute("PRAGMA user_version").get
-            if found > SCHEMA_VERSION:
-                raise NewerReports(f"it has form {found}, this release knows {SCHEMA_VERSION}")
-            if found == 0:
-                self._db.execute(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        if self._db.in_transaction:
-            self._db.execute("COMMIT")
-
     # --- writing -----------------------------------------------------------------------------
 
     def keep(self, row: ReportRow) -> tuple[int, bool]:
@@ -153,7 +114,7 @@ class ReceivedReportStore:
         ).get
         if known is not None:
             return int(known), False
-        with self._transaction():
+        with transaction(self._db):
             for one in row.domains:
                 self._require_room(one.domain, row.begin // _DAY)
             self._db.execute(
@@ -195,7 +156,7 @@ class ReceivedReportStore:
 
     def prune(self, before: float, most: int = MAX_REPORTS) -> int:
         """Remove what came earlier, and the oldest above a number; returns how many reports went."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "DELETE FROM report WHERE at < ? OR number IN"
                 " (SELECT number FROM report ORDER BY number DESC LIMIT -1 OFFSET ?)",

@@ -30,8 +30,9 @@ from gatepost.policy.rising import rises
 from gatepost.probe.rehearse import Rehearsal, answers_of
 from gatepost.probe.rehearse_facts import Trial
 from gatepost.probe.rehearse_mail import Deliveries
+from gatepost.store.database import NewerForm
 from gatepost.store.payload import sealed_payload
-from gatepost.store.records import NewerForm, RecordsFailed, RecordStore
+from gatepost.store.records import RecordsFailed, RecordStore
 
 DAY = 86_400.0
 NOT_RUNNING = "the gateway is not running: what nobody looked up on those days was not looked up now either"

@@ -16,8 +16,9 @@ from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.store.config_store import ConfigStore, Version
+from gatepost.store.database import NewerForm
 from gatepost.store.name_servers import name_servers
-from gatepost.store.records import NewerForm, RecordsFailed, RecordStore
+from gatepost.store.records import RecordsFailed, RecordStore
 
 _QUEUE = ("messages", "held", "destinations", "deliveries", "sessions")
 

@@ -20,10 +20,10 @@ from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ports import Caller
 from gatepost.control.tls_reports_intake import DAY, Intake, NotKept
 from gatepost.core.errors import Exit, OperatorError
-from gatepost.store.records import NewerForm, RecordsFailed, RecordStore, SessionRow
+from gatepost.store.database import NewerForm
+from gatepost.store.records import RecordsFailed, RecordStore, SessionRow
 from gatepost.store.tls_reports_incoming import Came
 from gatepost.store.tls_reports_received import (
-    NewerReports,
     ReceivedReportStore,
     ReportRow,
     ReportsFailed,
@@ -89,7 +89,7 @@ def _reports(folder: Path, since: float, domain: str) -> list[ReportRow]:
     try:
         with ReceivedReportStore.open(folder) as store:
             return store.reports(since, domain, MAX_LISTED)
-    except (ReportsFailed, NewerReports, OSError) as error:
+    except (ReportsFailed, NewerForm, OSError) as error:
         raise _unusable(error) from None
 
 
@@ -99,7 +99,7 @@ def _report(folder: Path, number: int) -> ReportRow | None:
     try:
         with ReceivedReportStore.open(folder) as store:
             return store.report(number)
-    except (ReportsFailed, NewerReports, OSError) as error:
+    except (ReportsFailed, NewerForm, OSError) as error:
         raise _unusable(error) from None
 
 
