@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatepost.app.zoo.table import FAMILIES, INHABITANTS, STRUCK_OUT, Column, Inhabitant, Outcome, Verdict
-from gatepost.app.zoo.table.expect import NO_RECORDS, NOT_SIGNED, OFF
+from gatepost.app.zoo.table.expect import NO_RECORDS, NOT_SIGNED, OFF, UNVALIDATED
 from gatepost.app.zoo.table.judges import DISSENTS, JUDGED
 from gatepost.app.zoo.table.shape import Judge
 
@@ -25,18 +25,26 @@ HEADS = {
     Column.DANE: "dane",
     Column.DANE_MANDATORY: "dane mand.",
     Column.DANE_STS: "dane sts",
+    Column.DANE_UNVALIDATED: "dane, lied to",
+    Column.DANE_MANDATORY_UNVALIDATED: "dane mand., lied to",
 }
-_UNDERSTOOD = {(Column.NONE, OFF), (Column.DANE_MANDATORY, NO_RECORDS), (Column.DANE_MANDATORY, NOT_SIGNED)}
+_UNDERSTOOD = {
+    (Column.NONE, OFF),
+    (Column.DANE_MANDATORY, NO_RECORDS),
+    (Column.DANE_MANDATORY, NOT_SIGNED),
+    (Column.DANE_MANDATORY_UNVALIDATED, UNVALIDATED),
+}
 
 HEAD = """# The inhabitants of the zoo
 
 Made by `scripts/docs` from the tables in `src/gatepost/app/zoo/table/`, which `gatepost zoo check` runs ([zoo.md](zoo.md)). {count}
-inhabitants, {columns} settings each. A column is what `destination_controls.default` says: a level, or DANE (opportunistic, mandatory), MTA-STS and
-both beside the level `preferred`.
+inhabitants, {columns} settings. A column is what `destination_controls.default` says: a level, or DANE (opportunistic, mandatory), MTA-STS and
+both beside the level `preferred`. *Lied to* is DANE (`dane-unvalidated`, `dane-mandatory-unvalidated`) where the gateway's resolver validates nothing and sets AD all the same
+(D10): the gateway finds it out, warns once and raises an alert. Only inhabitants that are about DANE have these two.
 
 **C** delivered in clear, **E** delivered over TLS, nobody verified, **V** delivered over TLS to a verified host, **R** refused: not delivered, kept for the next
-attempt, **B** given back to its sender. A reason is part of what the log says. Two are left out: `none` says that TLS is off for the destination, and
-mandatory DANE that the host's addresses are not signed, or that it has no TLSA records.
+attempt, **B** given back to its sender. A reason is part of what the log says. Three are left out: `none` says that TLS is off for the destination,
+mandatory DANE that the host's addresses are not signed, or that it has no TLSA records, and behind the lying resolver that none is known to validate.
 
 A domain is `NAME.dark.example`, where nothing is signed, or `NAME.zoo.example`, which is.
 """
@@ -45,9 +53,10 @@ A domain is `NAME.dark.example`, where nothing is signed, or `NAME.zoo.example`,
 def page() -> str:
     parts = [HEAD.format(count=len(INHABITANTS), columns=len(Column))]
     for heading, family in FAMILIES.items():
-        heads = ["inhabitant", "cases", "what is wrong", *HEADS.values(), "reasons"]
+        columns = [column for column in Column if any(column in one.expected for one in family)]
+        heads = ["inhabitant", "cases", "what is wrong", *(HEADS[column] for column in columns), "reasons"]
         parts += [f"## {heading}\n", _row(heads), _row(["---"] * len(heads))]
-        parts += [_row(_cells(one)) for one in family]
+        parts += [_row(_cells(one, columns)) for one in family]
         parts.append("")
     return "\n".join([*parts, *_struck_out(), *_judges()])
 
@@ -56,8 +65,8 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(one: Inhabitant) -> list[str]:
-    letters = [LETTERS[one.expected[column].verdict] for column in Column]
+def _cells(one: Inhabitant, columns: list[Column]) -> list[str]:
+    letters = [LETTERS[one.expected[column].verdict] if column in one.expected else "" for column in columns]
     return [f"`{one.domain}`", ", ".join(one.cases), one.wrong.replace("|", "\\|"), *letters, _reasons(one)]
 
 

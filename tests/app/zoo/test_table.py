@@ -8,10 +8,21 @@ import pytest
 
 from gatepost.app.zoo.behaviours import BEHAVIOURS
 from gatepost.app.zoo.certificates import RECIPES
-from gatepost.app.zoo.places import addresses, places
+from gatepost.app.zoo.places import CREDULOUS, RESOLVER, addresses, places
 from gatepost.app.zoo.stage import KEEPER, configuration
-from gatepost.app.zoo.table import INHABITANTS, STRUCK_OUT, Column, Inhabitant, Verdict
-from gatepost.app.zoo.table.expect import CLEAR, REFUSED, but, expect
+from gatepost.app.zoo.table import FAMILIES, INHABITANTS, STRUCK_OUT, Column, Inhabitant, Verdict
+from gatepost.app.zoo.table.expect import (
+    CLEAR,
+    REFUSED,
+    UNVALIDATED,
+    VERIFIED,
+    but,
+    by_dane,
+    expect,
+    fine,
+    unbelieved,
+    unreached,
+)
 from gatepost.config.load import load_plain
 from gatepost.core.tls import TlsLevel
 from gatepost.policy.tls_out import LEVELS_BY_STRICTNESS
@@ -28,7 +39,7 @@ def test_every_case_has_an_inhabitant_or_is_struck_out(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["C33", "C34", "C35", "C36", "C45", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9"]
+    "case", ["C33", "C34", "C35", "C36", "C45", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
 )
 def test_what_concerns_deliveries_has_inhabitants(case: str) -> None:
     assert any(case in one.cases for one in INHABITANTS)
@@ -54,7 +65,8 @@ def test_names_are_unique_and_short_enough_for_a_label() -> None:
 
 @pytest.mark.parametrize("one", INHABITANTS, ids=lambda one: one.name)
 def test_a_line_is_whole(one: Inhabitant) -> None:
-    assert list(one.expected) == list(Column)
+    about_dane = one in FAMILIES["DANE: records"] or one in FAMILIES["DANE: DNS and DNSSEC"]
+    assert list(one.expected) == [column for column in Column if column.validated or about_dane]
     assert set(one.cases) <= {*CASES, "C7", "C8", "C9", "C10", "C11"}
     assert one.wrong.endswith(".")
     assert len(one.wrong) < 110
@@ -109,8 +121,26 @@ def test_outcomes_in_short_name_every_column_once() -> None:
     with pytest.raises(ValueError, match="named twice"):
         expect(("none rest", CLEAR, "x"), ("none", REFUSED, "y"))
     base = expect(("rest", CLEAR, "x"))
+    assert set(base) == {column for column in Column if column.validated}
     changed = but(base, ("sts dane", REFUSED, "y"))
     assert [column.value for column, outcome in changed.items() if outcome.verdict is REFUSED] == [
         "sts",
         "dane",
     ]
+
+
+def test_behind_a_resolver_that_validates_nothing_it_is_as_if_nothing_were_published() -> None:
+    found = unbelieved(by_dane(fine(), VERIFIED, "verified yes: DANE-EE 3 1 1"))
+    assert found[Column.DANE_UNVALIDATED] == found[Column.PREFERRED]
+    mandatory = found[Column.DANE_MANDATORY_UNVALIDATED]
+    assert (mandatory.verdict, mandatory.reason) == (REFUSED, UNVALIDATED)
+    nowhere = unbelieved(unreached(Verdict.BOUNCED, "accepts no mail"), ("dane-unvalidated", CLEAR, "x"))
+    assert nowhere[Column.DANE_MANDATORY_UNVALIDATED] == nowhere[Column.PREFERRED]
+    assert nowhere[Column.DANE_UNVALIDATED].verdict is CLEAR
+
+
+def test_only_the_last_columns_ask_the_resolver_that_lies() -> None:
+    asked = {column: configuration(column, ())["dns"]["servers"] for column in Column}
+    lied_to = {Column.DANE_UNVALIDATED, Column.DANE_MANDATORY_UNVALIDATED}
+    assert {column for column, servers in asked.items() if servers == [CREDULOUS]} == lied_to
+    assert {column for column, servers in asked.items() if servers == [RESOLVER]} == set(Column) - lied_to

@@ -11,6 +11,7 @@ NAME_SERVER = "198.51.100.53"
 WEB = "198.51.100.80"
 NOBODY = "198.51.100.81"  # is there, and nothing listens
 RESOLVER = "127.0.0.1"
+CREDULOUS = "127.0.0.2"  # a resolver that validates nothing and says that it does
 _FIRST_SERVER = 100  # of zones of their own: 198.51.100.100 and on
 _FIRST_HOST = 10
 _HOST_NETWORKS = ("203.0.113", "192.0.2")

@@ -10,14 +10,16 @@ from pathlib import Path
 from gatepost.app.zoo import zones
 from gatepost.app.zoo.behaviours import BEHAVIOURS
 from gatepost.app.zoo.certificates import Keepers, Names, Shown, make
+from gatepost.app.zoo.credulous import Credulous
 from gatepost.app.zoo.hosts import Host, Hosts
 from gatepost.app.zoo.nameserver import NameServer
 from gatepost.app.zoo.namespace import furnish
-from gatepost.app.zoo.places import WEB, Place, addresses, places
+from gatepost.app.zoo.places import CREDULOUS, RESOLVER, WEB, Place, addresses, places
 from gatepost.app.zoo.policies import PolicyServer, Site, site
 from gatepost.app.zoo.stage import KEEPER, Stage
 from gatepost.app.zoo.table import INHABITANTS, Inhabitant
 from gatepost.app.zoo.unbound import Unbound, find_unbound
+from gatepost.net.dns_client import parse_name_server
 
 
 class Population:
@@ -42,13 +44,16 @@ class Population:
         tell("certificates")
         keepers = Keepers()
         await asyncio.to_thread(self._dress, keepers)
-        tell("name server and resolver")
+        tell("name server and resolvers")
         known = zones.build(self.all, self.where, self.shown)
         self.name_server = NameServer(known.world)
         self._ending.callback(self.name_server.close)
         unbound = Unbound(self._folder / "unbound")
         self._ending.push_async_callback(unbound.stop)
         await unbound.start(group, known.anchor)
+        credulous = Credulous(CREDULOUS, parse_name_server(RESOLVER))
+        self._ending.push_async_callback(credulous.close)
+        await credulous.start(group)
         tell("hosts and policies")
         hosts = Hosts([host for several in self.hosts.values() for host in several])
         self._ending.callback(hosts.close)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.app.show.gateway import GatewayProcess
-from gatepost.app.zoo.places import RESOLVER
+from gatepost.app.zoo.places import CREDULOUS, RESOLVER
 from gatepost.app.zoo.table.shape import Column, Inhabitant
 from gatepost.app.zoo.zones import BROKEN, SIGNED
 from gatepost.config.yaml_write import write_yaml
@@ -67,7 +67,11 @@ def configuration(column: Column, inhabitants: Sequence[Inhabitant]) -> dict[str
         "delivery": {"timeouts": _PATIENCE},
         # What is refused waits until somebody asks: a second attempt of its own would blur what the first came to.
         "bounce_profiles": [{"name": "Default", "initial_retry": "1h", "max_retry": "1h", "max_age": "1d"}],
-        "dns": {"servers": [RESOLVER], "reverse": False, "probe": {"signed": SIGNED, "bogus": BROKEN}},
+        "dns": {
+            "servers": [RESOLVER if column.validated else CREDULOUS],
+            "reverse": False,
+            "probe": {"signed": SIGNED, "bogus": BROKEN},
+        },
         "certificate_authorities": {"system": False, "custom": True},
     }
 

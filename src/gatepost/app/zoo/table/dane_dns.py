@@ -8,11 +8,14 @@ from gatepost.app.zoo.table.expect import (
     BOUNCED,
     ENCRYPTED,
     REFUSED,
+    UNVALIDATED,
     VERIFIED,
     Expected,
+    Line,
     but,
     by_dane,
     fine,
+    unbelieved,
     unreached,
 )
 from gatepost.app.zoo.table.shape import DnsFault, Fault, Inhabitant, StruckOut, Zone
@@ -22,6 +25,12 @@ TLSA = "_25._tcp.mx"
 RIGHT = by_dane(fine(SIGNED), VERIFIED, "verified yes: DANE-EE 3 1 1")
 UNKNOWN = by_dane(fine(SIGNED), REFUSED, "its TLSA records could not be looked up: TLSA of {mx}")
 SOFT = unreached(REFUSED, "DNS Soft Error looking up {domain} (MX)")
+TAKEN_IN: tuple[Line, ...] = (
+    ("dane-unvalidated", ENCRYPTED, ""),
+    ("dane-mandatory-unvalidated", REFUSED, UNVALIDATED),
+)
+"""Only who validates sees that something is wrong."""
+
 _EE = ("3 1 1 leaf",)
 
 
@@ -36,12 +45,13 @@ def _one(
     records: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None,
     faults: tuple[Fault, ...] = (),
     unasked: bool = False,
+    lines: tuple[Line, ...] = (),
 ) -> Inhabitant:
     return Inhabitant(
         name=name,
         cases=tuple(cases.split()),
         wrong=wrong,
-        expected=expected,
+        expected=unbelieved(expected, *lines),
         zone=zone,
         tlsa=tlsa,
         records=records or {},
@@ -149,10 +159,11 @@ ADDRESSES = (
     ),
     _one(
         "a-bogus",
-        "C35",
+        "C35 D10",
         "The signature of the only address does not hold.",
         unreached(REFUSED, "DNS Soft Error looking up {mx} (A)"),
         faults=(Fault("mx", "A", DnsFault.BOGUS),),
+        lines=TAKEN_IN,
     ),
     _one(
         "unsigned-host",
@@ -219,10 +230,11 @@ EXCHANGERS = (
     ),
     _one(
         "mx-bogus",
-        "C35",
+        "C35 D10",
         "A zone whose signatures are of another key than its parent says.",
         SOFT,
         zone=Zone.BOGUS,
+        lines=TAKEN_IN,
     ),
     _one(
         "mx-servfail",
@@ -286,7 +298,8 @@ INHABITANTS = (*RECORDS, *ADDRESSES, *EXCHANGERS)
 STRUCK_OUT = (
     StruckOut(
         "D10",
-        "a resolver that does not validate; an AD flag from a resolver off this machine",
-        "the zoo has one resolver, which validates: tests/net/test_dns_trust.py, tests/live/test_policy_alerts.py",
+        "an AD flag from a resolver off this machine",
+        "both resolvers of the zoo are on it; the columns of the one that does not validate are all about D10 else:"
+        " tests/net/test_dns_trust.py, tests/app/test_name_server_job.py",
     ),
 )

@@ -26,23 +26,37 @@ DANE = "dane dane-mandatory dane-sts"
 
 OFF = "TLS is off for this destination"
 NOT_SIGNED = "DANE is mandatory for this destination, and the addresses of {mx} are not signed"
+UNVALIDATED = "DANE is mandatory for this destination, and no resolver is known to validate DNSSEC"
 NO_RECORDS = "DANE is mandatory for this destination, and {mx} has no TLSA records"
 
 
 def expect(*lines: Line) -> Expected:
-    """The outcomes of all columns. Raises ValueError for a column that is named twice, or by no line."""
+    """The outcomes of all columns with the validating resolver. Raises ValueError for one that is named twice, or by no line."""
     found: dict[Column, Outcome] = {}
+    columns_of_all = [column for column in Column if column.validated]
     for columns, verdict, reason in lines:
         named = [Column(word) for word in columns.split() if word != "rest"]
         if "rest" in columns.split():
-            named += [column for column in Column if column not in found and column not in named]
+            named += [column for column in columns_of_all if column not in found and column not in named]
         for column in named:
             if column in found:
                 raise ValueError(f"{column} is named twice")
             found[column] = Outcome(verdict, reason)
-    if missing := [column for column in Column if column not in found]:
+    if missing := [column for column in columns_of_all if column not in found]:
         raise ValueError(f"no outcome for {', '.join(missing)}")
-    return MappingProxyType({column: found[column] for column in Column})
+    return MappingProxyType({column: found[column] for column in columns_of_all})
+
+
+def unbelieved(base: Expected, *lines: Line) -> Expected:
+    """`base`, and what comes of it behind a resolver that validates nothing (D10): as if nothing were published, and nothing where DANE is mandatory.
+
+    Where DNS ends it before any connection, it ends there as well; `lines` say otherwise for what only validation finds.
+    """
+    alone = base[Column.PREFERRED]
+    unreached_anyhow = len(set(base.values())) == 1
+    mandatory = alone if unreached_anyhow else Outcome(REFUSED, UNVALIDATED)
+    more = {Column.DANE_UNVALIDATED: alone, Column.DANE_MANDATORY_UNVALIDATED: mandatory}
+    return but(MappingProxyType({**base, **more}), *lines)
 
 
 def without_records(zone: Zone) -> Line:

@@ -13,7 +13,11 @@ from typing import Any
 
 
 class Column(StrEnum):
-    """A setting of the destination controls; the last four are DANE and MTA-STS beside the level `preferred`."""
+    """A setting of the destination controls; those behind the levels are DANE and MTA-STS beside the level `preferred`.
+
+    In the last two the gateway asks a resolver that validates nothing and says that it does (D10). Only inhabitants that are about DANE
+    have outcomes there.
+    """
 
     NONE = "none"
     PREFERRED = "preferred"
@@ -25,6 +29,13 @@ class Column(StrEnum):
     DANE = "dane"
     DANE_MANDATORY = "dane-mandatory"
     DANE_STS = "dane-sts"
+    DANE_UNVALIDATED = "dane-unvalidated"
+    DANE_MANDATORY_UNVALIDATED = "dane-mandatory-unvalidated"
+
+    @property
+    def validated(self) -> bool:
+        """The gateway's resolver validates."""
+        return self not in (Column.DANE_UNVALIDATED, Column.DANE_MANDATORY_UNVALIDATED)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -33,6 +44,8 @@ class Column(StrEnum):
             Column.DANE: "opportunistic",
             Column.DANE_MANDATORY: "mandatory",
             Column.DANE_STS: "opportunistic",
+            Column.DANE_UNVALIDATED: "opportunistic",
+            Column.DANE_MANDATORY_UNVALIDATED: "mandatory",
         }
         beside = self in (Column.STS, *dane)
         return {
