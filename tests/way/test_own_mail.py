@@ -177,6 +177,19 @@ def test_a_tls_report_has_a_sender_and_its_delivery_says_what_it_is(tmp_path: Pa
     run(main)
 
 
+def test_an_alert_that_is_gone_is_remembered_by_nobody(tmp_path: Path) -> None:
+    """Also where nobody asks which alerts are kept back: `alerts.clear_notice` may be off."""
+
+    async def main() -> None:
+        async with FakePeer() as peer, gateway(tmp_path, routes={"partner.example": peer.port}) as it:
+            answer = await own_mail(it).answer("submit", request("admin@partner.example"))
+            await it.log.line(f"Message finished MID {answer['mid']} done")
+            await it.quiet()
+            assert it.couriers.scheduler.own == set()
+
+    run(main)
+
+
 def test_an_alert_is_no_tls_report(tmp_path: Path) -> None:
     async def main() -> None:
         async with FakePeer() as peer, gateway(tmp_path, routes={"partner.example": peer.port}) as it:

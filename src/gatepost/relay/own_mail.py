@@ -74,7 +74,6 @@ class OwnMail:
     def _stuck(self) -> list[dict[str, Any]]:
         """Of each alert that waits, the recipients whose last attempt ended by TLS or the want of it."""
         messages, own = self._scheduler.messages, self._scheduler.own
-        own.intersection_update(messages)
         found = []
         for message in (messages[mid] for mid in own):
             if message.kind is not MessageKind.OWN:

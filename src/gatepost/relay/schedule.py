@@ -104,7 +104,7 @@ class Scheduler:
         self._start_courier = start_courier
         self._loop = asyncio.get_running_loop()
         self.messages: dict[int, StoredMessage] = {}
-        self.own: set[int] = set()  # MIDs of our own mail, those that are gone too until somebody looks
+        self.own: set[int] = set()  # MIDs of our own mail
         self.destinations: dict[str, Destination] = {}
         self._waiting: list[tuple[float, int, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -321,7 +321,7 @@ class Scheduler:
         message = due.message
         self._landed(due)
         if all(progress.state is not RecipientState.WAITING for progress in message.progress):
-            self.messages.pop(message.mid, None)
+            self._gone(message)
         elif not message.held:
             rids = [rid for rid in due.rids if message.progress[rid].state is RecipientState.WAITING]
             if rids:
@@ -377,7 +377,12 @@ class Scheduler:
     def forget(self, message: StoredMessage) -> None:
         """A withdrawn message of which nothing waits any more."""
         self._reserved.discard(message.mid)
+        self._gone(message)
+
+    def _gone(self, message: StoredMessage) -> None:
         self.messages.pop(message.mid, None)
+        if message.kind:
+            self.own.discard(message.mid)
 
     def stop(self) -> None:
         """Start nothing more; what is with couriers is theirs to finish or to give back."""
