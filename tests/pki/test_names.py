@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes.ca import TestAuthority
 
 from gatepost.core.tls import NameSource, ReferenceName
+from gatepost.pki import names as names_module
 from gatepost.pki.names import PresentedNames, match_names, presented_names, read_names
 
 CA = TestAuthority()
@@ -107,6 +108,17 @@ def test_the_first_reference_in_order_is_the_match() -> None:
 
 def test_what_cannot_be_read_matches_nothing() -> None:
     assert match_names(b"garbage", [ReferenceName("a.example", NameSource.OPERATOR)]) is None
+
+
+def test_a_certificate_that_is_shown_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    load = names_module.load_certificate
+    monkeypatch.setattr(names_module, "load_certificate", lambda der: read.append(der) or load(der))
+    der = TestAuthority().issue(["mx.example"]).chain_der[0]
+    reference = ReferenceName("mx.example", NameSource.OPERATOR)
+    for _ in range(3):
+        assert match_names(der, [reference]) is not None
+    assert read == [der]
 
 
 def test_names_are_shown_escaped_and_bounded() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -23,6 +24,7 @@ from gatepost.pki.errors import MalformedCertificate
 from gatepost.pki.load import load_certificate
 from gatepost.pki.text import printable
 
+_MAX_REMEMBERED = 8 * 1024  # octets of a certificate
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
@@ -101,6 +103,16 @@ def usable_name(presented: str) -> bool:
 
 
 def _of_der(der: bytes) -> PresentedNames:
+    """Those of the last few hundred certificates of usual size are remembered: one host shows the same again and again."""
+    return _remembered(der) if len(der) <= _MAX_REMEMBERED else _read(der)
+
+
+@lru_cache(maxsize=512)
+def _remembered(der: bytes) -> PresentedNames:
+    return _read(der)
+
+
+def _read(der: bytes) -> PresentedNames:
     try:
         return read_names(load_certificate(der))
     except MalformedCertificate:
