@@ -150,7 +150,8 @@ def test_it_is_served_before_the_old_one_ends_and_told_before(site: Site, life: 
     end = old.leaf.not_after
     while site.current.certificate == old.certificate:
         pause = site.box.run()
-        site.box.clock.at += 900 if site.box.clock.at > end - DAY else max(pause, DAY / 12)
+        step = 1800 if site.box.clock.at > end - DAY else max(pause, life / 72)
+        site.box.clock.at += step
         assert site.box.clock.at < end
     left = end - site.box.clock.at
     assert 0 < left <= min(6 * 3600, 0.02 * life)

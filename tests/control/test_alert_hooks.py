@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from gatepost.control.alert_hooks import (
-    MAX_QUEUED,
     META,
     enqueue,
     postings,
@@ -71,10 +70,13 @@ def test_the_document_says_all_of_it(store: ConfigStore) -> None:
     }
 
 
-def test_the_queue_is_bounded_and_the_oldest_goes(store: ConfigStore) -> None:
-    for number in range(MAX_QUEUED + 3):
+def test_the_queue_is_bounded_and_the_oldest_goes(
+    store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatepost.control.alert_hooks.MAX_QUEUED", 8)
+    for number in range(11):
         enqueue(store, BOTH, Alert("k", "warning", "s", "t"), f"a{number}", NOW)
-    assert [one.id for one in postings(store)][:: MAX_QUEUED - 1] == ["a3", f"a{MAX_QUEUED + 2}"]
+    assert [one.id for one in postings(store)] == [f"a{number}" for number in range(3, 11)]
 
 
 @pytest.mark.parametrize("data", [b"x", b"{}", b'[{"id": 1}]'])

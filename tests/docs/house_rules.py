@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 LONGEST_FUNCTION = 40  # lines of code in its body: without docstring, comments and blank lines
@@ -66,13 +67,24 @@ WORLD |= {"signal", "logging", "multiprocessing", "tempfile", "shutil"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "stuff"}
 DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Module:
     path: Path
     text: str
     tree: ast.Module
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes, walked once for all rules."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def functions(self) -> tuple[tuple[str, Function, frozenset[ast.AST]], ...]:
+        """All functions with their qualified names and the nodes in them."""
+        return tuple((name, found, frozenset(ast.walk(found))) for name, found in functions(self.tree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +98,10 @@ class Finding:
 Rule = Callable[[Module], Iterator[Finding]]
 
 
-def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
     """All functions with their qualified names."""
 
-    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, FUNCTIONS):
                 yield prefix + child.name, child
@@ -117,7 +129,7 @@ def called_name(call: ast.Call) -> str:
 
 def long_function(module: Module) -> Iterator[Finding]:
     lines = module.text.splitlines()
-    for name, function in functions(module.tree):
+    for name, function, _ in module.functions:
         first = function.body[0]
         has_docstring = ast.get_docstring(function, clean=False) is not None
         skipped = range(first.lineno, (first.end_lineno or first.lineno) + 1) if has_docstring else range(0)
@@ -159,11 +171,11 @@ def module_state(module: Module) -> Iterator[Finding]:
                 yield Finding(
                     "module-state", statement.lineno, name, f"{called_name(value)}() at module level"
                 )
-    inside = {id(node) for _, function in functions(module.tree) for node in ast.walk(function)}
-    for node in ast.walk(module.tree):
+    inside = frozenset[ast.AST]().union(*(nodes for _, _, nodes in module.functions))
+    for node in module.nodes:
         if isinstance(node, ast.Global):
             yield Finding("module-state", node.lineno, ", ".join(node.names), "`global`")
-        elif id(node) in inside and (name := _changed_name(node)) in constants:
+        elif node in inside and (name := _changed_name(node)) in constants:
             yield Finding("module-state", getattr(node, "lineno", 1), name, "a module's value is changed")
 
 
@@ -194,7 +206,7 @@ def _changed_name(node: ast.AST) -> str:
 
 def unbounded_cache(module: Module) -> Iterator[Finding]:
     """`functools.cache` on a function with arguments grows for ever."""
-    for name, function in functions(module.tree):
+    for name, function, _ in module.functions:
         for decorator in function.decorator_list:
             text = ast.unparse(decorator)
             bare = text in ("cache", "functools.cache") and bool(function.args.args)
@@ -222,7 +234,7 @@ def import_work(module: Module) -> Iterator[Finding]:
 
 def bare_task(module: Module) -> Iterator[Finding]:
     """Tasks that belong to no supervised group."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Call):
             continue
         name = called_name(node)
@@ -234,7 +246,7 @@ def bare_task(module: Module) -> Iterator[Finding]:
 
 def private_parts(module: Module) -> Iterator[Finding]:
     """ctypes, and the standard library's private TLS objects."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -248,8 +260,8 @@ def private_parts(module: Module) -> Iterator[Finding]:
 
 
 def broad_except(module: Module) -> Iterator[Finding]:
-    for name, function in functions(module.tree):
-        for node in ast.walk(function):
+    for name, _, nodes in module.functions:
+        for node in nodes:
             if isinstance(node, ast.ExceptHandler) and _is_broad(node) and not _raises_again(node):
                 yield Finding("broad-except", node.lineno, name, "catches every error")
 
@@ -267,8 +279,8 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 
 def sleeping(module: Module) -> Iterator[Finding]:
     """`time.sleep` blocks a loop or hides a missing event."""
-    for name, function in functions(module.tree):
-        for node in ast.walk(function):
+    for name, _, nodes in module.functions:
+        for node in nodes:
             if isinstance(node, ast.Call) and called_name(node) == "time.sleep":
                 yield Finding("sleeping", node.lineno, name, "time.sleep")
 

@@ -105,7 +105,7 @@ def test_the_commands(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         == "Bounce key 3 is in use.\n"
     )
     rows = [line.split("  ") for line in gatepost("bounce-keys", "list").out.splitlines()]
-    assert [row[0].strip() for row in rows] == ["KEY", "3", "0"]
+    assert [row[0].strip() for row in rows] == ["Key", "3", "0"]
     assert rows[1][-1] == "in use"
     assert rows[2][-1] == "known, tags of it are on their way"
     assert [row["number"] for row in json.loads(gatepost("bounce-keys", "list", "--json").out)] == [3, 0]

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
+import click
 import typer
+from click.testing import CliRunner
 from tests.control.kit import Bench
-from typer.testing import CliRunner
 
 from gatepost.app.desk import ControlServer
 from gatepost.control.ops.door import Door, read_here
@@ -28,9 +30,15 @@ class Said:
     err: str
 
 
+@cache
+def command() -> click.Command:
+    """The tree of commands; it keeps nothing of a call, so one is enough."""
+    return typer.main.get_command(make_app())
+
+
 def gatepost(*arguments: str, stdin: bytes = b"") -> Said:
     """Run a command as `app.main` does: the operator's error gives the exit code, its problems and sentence go to stderr."""
-    result = CliRunner().invoke(make_app(), list(arguments), input=stdin, prog_name="gatepost")
+    result = CliRunner().invoke(command(), list(arguments), input=stdin, prog_name="gatepost")
     error = result.exception
     if isinstance(error, OperatorError):
         lines = [*(p.line() for p in error.problems), f"{error.message} ({error.hint})"]
