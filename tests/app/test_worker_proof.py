@@ -54,7 +54,8 @@ def test_an_announced_probe_sees_the_certificate_whatever_the_access_table_says(
         lines = it.home.event_log.read_text()
         assert lines.count('"ListenerProbed"') == 1
         assert "ConnectionOpened" not in lines
-        assert not it.home.mail_log.exists()  # its line is at Debug
+        log = it.home.mail_log  # it may say which name server is believed
+        assert not log.exists() or "Probe of listener" not in log.read_text()  # that is at Debug
 
     run(main)
 
