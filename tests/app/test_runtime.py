@@ -15,10 +15,9 @@ from gatepost.core.tls import ClientHello
 from gatepost.net.tls import ClientContext, ServerContext, peer_chain
 
 
-def shown(context: ServerContext, name: str) -> tuple[bytes, ...]:
-    """The chain of a handshake in memory."""
-    client, server = ClientContext.build().connection(name), context.connection()
-    for _ in range(4):
+def shake(client: SSL.Connection, server: SSL.Connection) -> None:
+    """A handshake in memory, with a second ClientHello if it is asked for."""
+    for _ in range(6):
         for here, there in ((client, server), (server, client)):
             try:
                 here.do_handshake()
@@ -28,6 +27,12 @@ def shown(context: ServerContext, name: str) -> tuple[bytes, ...]:
                 there.bio_write(here.bio_read(65536))
             except SSL.WantReadError:
                 pass
+
+
+def shown(context: ServerContext, name: str) -> tuple[bytes, ...]:
+    """The chain of a handshake in memory."""
+    client, server = ClientContext.build().connection(name), context.connection()
+    shake(client, server)
     return peer_chain(client)
 
 
@@ -102,16 +107,7 @@ def test_the_groups_of_each_direction_are_used() -> None:
     runtime = build_runtime(payload({"gw": gw}, tls_settings=settings))
     client = runtime.client_contexts["", ClientHello.DEFAULT].connection()
     server = runtime.server_contexts["In"].connection()
-    for _ in range(4):
-        for here, there in ((client, server), (server, client)):
-            try:
-                here.do_handshake()
-            except SSL.WantReadError:
-                pass
-            try:
-                there.bio_write(here.bio_read(65536))
-            except SSL.WantReadError:
-                pass
+    shake(client, server)
     assert client.get_group_name() == server.get_group_name() == "secp384r1"
 
 
@@ -127,14 +123,5 @@ def test_a_server_that_prefers_the_large_group_gets_it_unless_the_hello_is_small
     )
     client = runtime.client_contexts["", form].connection()
     server = runtime.server_contexts["In"].connection()
-    for _ in range(6):
-        for here, there in ((client, server), (server, client)):
-            try:
-                here.do_handshake()
-            except SSL.WantReadError:
-                pass
-            try:
-                there.bio_write(here.bio_read(65536))
-            except SSL.WantReadError:
-                pass
+    shake(client, server)
     assert client.get_group_name() == group

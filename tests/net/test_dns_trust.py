@@ -92,8 +92,9 @@ def test_trust_follows_the_verdicts_and_look_ups_wait_for_the_first() -> None:
     run(main)
 
 
-def test_what_could_not_be_tried_is_told_from_what_is_wrong() -> None:
+def test_what_could_not_be_tried_is_told_from_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first may be otherwise in a minute."""
+    monkeypatch.setattr("gatepost.net.dns_trust.PROBE_SECONDS", 0.5)
 
     async def main() -> None:
         with validating() as good, DnsAuthority(RECORDS) as bad, validating() as silent:
