@@ -228,8 +228,8 @@ def test_lines_are_found_by_the_outcome_of_tls(site: Site, two_messages: tuple[i
     assert f"DCID {connections_of(site.gateway, clear)[0]} close" not in with_tls
     site.up.script = behaving(site.up.script, starttls=StartTls.CLOSES)
     mid = site.send("user@up.example")
-    site.up.script = behaving(site.up.script, starttls=StartTls.WORKS)
     settled(site.gateway, mid)
+    site.up.script = behaving(site.up.script, starttls=StartTls.WORKS)
     failed = site.find("--tls", "failed")
     assert any(re.fullmatch(r"DCID \d+ TLS failed: .+", line) for line in failed)
     assert any(f"MID {mid} " in line for line in failed)

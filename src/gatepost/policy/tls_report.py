@@ -29,6 +29,7 @@ from gatepost.policy.dane import MANDATORY, NOT_LOOKED_UP, UNUSABLE
 from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
 
 DAY = 86_400
+MARGIN = 60  # seconds behind midnight in which the day's last sessions are still being read
 SPREAD = 4 * 3_600  # seconds behind midnight within which reports go out (RFC 8460 §4.1)
 MAX_REASON = 200
 _TESTED = "would refuse: "
@@ -226,4 +227,4 @@ def send_time(day: str, domain: str, gateway: str) -> float:
     `gateway` tells gateways apart, so that they do not all come to a domain at once.
     """
     digest = hashlib.sha256(f"{gateway} {day} {domain}".encode()).digest()
-    return midnight(day) + DAY + int.from_bytes(digest[:4], "big") % SPREAD
+    return midnight(day) + DAY + MARGIN + int.from_bytes(digest[:4], "big") % (SPREAD - MARGIN)

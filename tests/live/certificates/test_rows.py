@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -323,13 +324,18 @@ def test_r9_export_as_pkcs12(site: RowsSite) -> None:
     assert not cancelled.exists()
 
 
+def _heed_interrupts() -> None:
+    """Whoever runs the tests in the background of a script has Ctrl-C ignored, and hands that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(site: RowsSite, *words: str | Path) -> str:
     """A command on a terminal, given up with Ctrl-C where it asks for a pass-phrase; what it wrote until its end."""
     line = shlex.join([*COMMAND, *map(str, words), "--home", str(site.gateway.home)])
     said = b""
     with subprocess.Popen(
         [need("script", "bsdutils"), "-qec", line, "/dev/null"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_heed_interrupts,
     ) as terminal:  # fmt: skip
         assert terminal.stdin is not None
         assert terminal.stdout is not None

@@ -8,8 +8,9 @@ gateway looks up now, and the answer says for how many messages today's answers 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import closing
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +102,24 @@ def _kept_days(context: Context) -> int:
     return Records.model_validate(section).days
 
 
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """A full collection over hundreds of thousands of records would stop the desk for seconds; a replay makes no cycles to collect."""
+    resting = not gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not resting:
+            gc.enable()
+
+
 async def _replay(context: Context, draft: Draft, since: float, *, offline: bool) -> dict[str, Any]:
+    with _collector_resting():
+        return await _replayed(context, draft, since, offline=offline)
+
+
+async def _replayed(context: Context, draft: Draft, since: float, *, offline: bool) -> dict[str, Any]:
     deliveries, reach = await asyncio.to_thread(_read, context, since)
     trial = await asyncio.to_thread(_trial, context, draft)
     rehearsal = Rehearsal(trial, deliveries)
