@@ -332,6 +332,31 @@ def test_a_host_that_fails_without_our_certificate_too_is_shown_it_again(tmp_pat
     run(main)
 
 
+def test_a_host_that_falls_silent_inside_tls_says_nothing_of_our_certificate(tmp_path: Path) -> None:
+    async def main() -> None:
+        offers = "250-peer.example\r\n250 STARTTLS"
+        peer = FakePeer(
+            certificate=authority().issue(["partner.example"]),
+            ask_certificate=True,
+            replies={"EHLO": [offers, (), offers, "250 peer.example"]},
+        )
+        peer.certificate_authority = authority().root_pem.decode()
+        routes = {"partner.example": peer.port}
+        async with peer, gateway(tmp_path, routes=routes, destination_controls=client_certificate()) as it:
+            mid = await it.inject(FROM, TO)
+            await peer.heard("EHLO", 2)
+            it.clock.advance(305)
+            await it.delayed(mid)
+            await it.quiet()
+            assert len(peer.conversations) == 1
+            assert it.log.with_("trying without it") == []
+            it.to_next_attempt(mid)
+            await it.log.line("Message finished")
+            assert peer.conversations[1].client_certificate == own_certificate().chain_der[0]
+
+    run(main)
+
+
 # --- limits -----------------------------------------------------------------------------------------
 
 

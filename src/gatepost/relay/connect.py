@@ -22,7 +22,7 @@ from gatepost.core.events import Noted, Warned
 from gatepost.core.reply import Reply
 from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsWishes
 from gatepost.net.dialer import dial, source_towards
-from gatepost.net.errors import DialFailed, StreamError, TlsFailure
+from gatepost.net.errors import TIMEOUT_TEXT, DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
 from gatepost.net.trail import Trail
 from gatepost.policy.hop import Hop
@@ -261,11 +261,11 @@ class Opener:
         return outcome
 
     async def _hello_inside(self, engine: ClientEngine) -> None:
-        """EHLO again. With TLS 1.3 a peer's dislike of our certificate shows only now."""
+        """EHLO again. With TLS 1.3 a peer's dislike of our certificate shows only now, by an alert or a hang-up; silence says nothing of it."""
         try:
             self._trail.hello_inside = await self._hello(engine)
         except ConnectionBroken as broken:
-            if self._certificate_shown and broken.reply is None:
+            if self._certificate_shown and broken.reply is None and broken.text != TIMEOUT_TEXT:
                 self._trail.broken = broken.text
                 raise _CertificateUnwelcome from None
             raise
