@@ -12,6 +12,9 @@ CRASHES ?= 200
 MINUTES ?= 30
 SEED ?= 0
 
+# Modules are compiled once and kept, whatever the environment says: else every process compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run setup setup-dev check test bench crash soak lock clean
 .DEFAULT_GOAL := help
 

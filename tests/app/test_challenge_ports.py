@@ -15,6 +15,8 @@ from gatepost.app.challenge_ports import ChallengePorts
 from gatepost.app.channel import Channel, ChannelClosed, DescriptorInbox, descriptor_pair, send_descriptors
 from gatepost.core.errors import Exit, OperatorError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:

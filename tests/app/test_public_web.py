@@ -96,6 +96,7 @@ def test_without_the_section_nothing_is_built_and_nothing_asked_for(bench: Bench
     assert bench.asked == []
 
 
+@pytest.mark.slow
 def test_without_the_section_no_server_is_loaded() -> None:
     code = (
         "import sys, gatepost.app.desk\n"

@@ -26,6 +26,8 @@ from gatepost.net.reactor import Reactor
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 
+pytestmark = pytest.mark.slow
+
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
 SEQUENCE = (b"EHLO a.example\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<c@d.example>\r\n", b"DATA\r\n")
 

@@ -231,6 +231,7 @@ def test_an_authority_that_is_down_loses_nothing_and_is_tried_again(box: Box) ->
     assert [alert.key for alert in box.alerts] == ["renewal:mx", "renewed:mx"]
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_once_a_day_and_when_it_becomes_grave(box: Box) -> None:
     box.authority.life = 10 * DAY
     box.configure(box.certificate(), renew_at=0.66)

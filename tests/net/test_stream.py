@@ -289,6 +289,7 @@ def test_close_sends_what_is_unsent_first() -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_close_waits_a_second_for_the_close_notify_of_a_silent_peer() -> None:
     async def main() -> None:
         async with pair(tls=True) as ends:

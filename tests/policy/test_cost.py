@@ -10,6 +10,8 @@ import pytest
 from bench import policy as bench
 from gatepost.policy.hat import Hat
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = 20_000
 
 

@@ -28,6 +28,8 @@ from gatepost.store.records import Batch
 from gatepost.track.records import Joiner
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
+pytestmark = pytest.mark.slow
+
 LEVELS = ("none", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted")
 GOOD = "good.example"
 

@@ -59,6 +59,7 @@ def test_a_silent_peer_gets_421(tmp_path: Path) -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_a_session_does_not_last_for_ever(tmp_path: Path) -> None:
     async def main() -> None:
         async with gateway(tmp_path) as it:

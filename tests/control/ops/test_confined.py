@@ -15,6 +15,8 @@ from gatepost.control.ops.reading import as_text, read
 from gatepost.core.errors import OperatorError
 from gatepost.pki.profile import Profile
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_child_reads_what_the_parent_would(tmp_path: object) -> None:
     text = 'system: {hostname: gw.example}\nodd: ["\\ud800", 1e999, 0xffffffffffffffff]\n'

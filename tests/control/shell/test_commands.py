@@ -325,6 +325,7 @@ def test_every_command_takes_a_home_and_has_a_help_of_80_columns() -> None:
         assert max(map(len, said.out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_the_whole_command_in_processes_of_its_own(tmp_path: Path) -> None:
     """From an empty home to a committed file; no traceback whatever happens."""
     environ = {**os.environ, "GATEPOST_HOME": str(tmp_path / "home")}
