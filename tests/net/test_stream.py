@@ -46,6 +46,13 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+async def read_or_end(stream: Stream) -> bytes | StreamLost:
+    try:
+        return await stream.read()
+    except StreamLost as lost:
+        return lost
+
+
 @BOTH
 def test_both_directions_are_exact_for_random_splits(tls: bool) -> None:
     there_and_back = noise(700_000), noise(500_000, 2)
@@ -159,6 +166,86 @@ def test_reset_is_a_loss_with_the_system_text() -> None:
             with pytest.raises(StreamLost) as caught:
                 await waiting
             assert caught.value.text == "[Errno 104] Connection reset by peer"
+
+    run(main)
+
+
+def test_what_came_before_a_reset_is_read_and_then_the_reset_is_seen() -> None:
+    """The loop tells of both at once and then no more: a session that waited for more would keep its place (C27)."""
+
+    async def main() -> None:
+        async with raw_pair() as (stream, peer):
+            waiting = asyncio.ensure_future(stream.read())
+            await asyncio.sleep(0)
+            peer.sendall(b"QUIT\r\n")
+            reset(peer)
+            assert await waiting == b"QUIT\r\n"
+            with pytest.raises(StreamLost) as caught:
+                await stream.read()
+            assert caught.value.text == "[Errno 104] Connection reset by peer"
+
+    run(main)
+
+
+def test_a_reset_behind_more_than_one_read_takes_is_seen_after_all_of_it() -> None:
+    """From there on the stream asks by itself, and still stops while nobody reads."""
+    sent = noise(4 * UNREAD_LIMIT)
+
+    async def main() -> None:
+        async with raw_pair() as (stream, peer):
+            peer.send(sent)  # what fits
+            reset(peer)
+            got = bytearray()
+            while not isinstance(piece := await read_or_end(stream), StreamLost):
+                assert len(piece) <= UNREAD_LIMIT
+                got += piece
+                await asyncio.sleep(0)
+            assert len(got) > UNREAD_LIMIT
+            assert sent.startswith(got)
+
+    run(main)
+
+
+def test_a_reset_that_a_write_meets_first_is_seen_by_the_next_read() -> None:
+    async def main() -> None:
+        async with raw_pair() as (stream, peer):
+            waiting = asyncio.ensure_future(stream.read())
+            await asyncio.sleep(0)
+            peer.sendall(b"NOOP\r\n")
+            reset(peer)
+            stream.write(b"421 closing\r\n")
+            assert await waiting == b"NOOP\r\n"
+            with pytest.raises(StreamLost):
+                await stream.read()
+
+    run(main)
+
+
+def test_a_reset_behind_the_last_record_ends_a_tls_session() -> None:
+    async def main() -> None:
+        async with pair(tls=True) as ends:
+            waiting = asyncio.ensure_future(ends.server.read())
+            await asyncio.sleep(0)
+            ends.client.write(b"half a message")
+            reset(ends.client._sock)
+            assert await waiting == b"half a message"
+            with pytest.raises(StreamLost):
+                await ends.server.read()
+
+    run(main)
+
+
+def test_a_reset_behind_the_command_that_asks_for_tls_ends_the_handshake() -> None:
+    async def main() -> None:
+        async with raw_pair() as (stream, peer):
+            waiting = asyncio.ensure_future(stream.read())
+            await asyncio.sleep(0)
+            peer.sendall(b"STARTTLS\r\n")
+            reset(peer)
+            assert await waiting == b"STARTTLS\r\n"
+            stream.write(b"220 go on\r\n")
+            with pytest.raises(TlsFailure):
+                await stream.start_tls(server_context())
 
     run(main)
 

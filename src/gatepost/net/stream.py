@@ -14,7 +14,9 @@ in one go, so a cancelled task leaves no half record behind.
 Ends. A clean end is `b""` from `read`: FIN in clear, close_notify under TLS. A TLS connection that just ends
 raises StreamLost, since somebody may have cut it. What the peer sent before it ended is always handed
 out first. A failed `write` is not raised by `write` but by `drain`, and does not keep `read` from handing out
-what the peer still said (a 421, as a rule).
+what the peer still said (a 421, as a rule). Of a connection that is reset behind octets nobody has read yet the
+loop tells once and never again, and the session would keep its place until its deadline (C27): so the socket
+is asked for its error whenever octets came, and a lost connection is read to its end without the loop.
 
 Limits. See the constants; a reader that does not read stops the peer, a peer that does not read stops the writer.
 """
@@ -22,6 +24,7 @@ Limits. See the constants; a reader that does not read stops the peer, a peer th
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from copy import copy
 
@@ -67,6 +70,7 @@ class Stream:
         "_fd",
         "_incoming",
         "_loop",
+        "_lost",
         "_pump",
         "_reactor",
         "_read_waiter",
@@ -92,6 +96,7 @@ class Stream:
         self._incoming = b""
         self._read_waiter: asyncio.Future[None] | None = None
         self._end: StreamError | bool = False  # True: a clean end
+        self._lost: StreamError | None = None  # how reading will end, once all that came before it is read
         self._sender = Sender(reactor.loop, sock)
         self._closed = False
         self._reading = False
@@ -242,20 +247,40 @@ class Stream:
         try:
             size = self._sock.recv_into(scratch, READ_SIZE - len(self._incoming))
         except (BlockingIOError, InterruptedError):
+            if self._lost is not None:
+                self._end_reading(self._lost)
             return
         except OSError as error:
             self._end_reading(StreamLost(system_error_text(error)))
             return
         pump = self._pump
         if not size:
-            self._end_reading(StreamLost(NO_CLOSE_NOTIFY) if pump is not None else True)
+            self._end_reading(self._lost or (StreamLost(NO_CLOSE_NOTIFY) if pump is not None else True))
             return
+        reset = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if reset or self._sender.error is not None:
+            self._read_alone(reset)
         if pump is None:
             self._take(bytes(scratch[:size]))
             return
         self._take(pump.decrypt(scratch[:size]))
         if pump.output or pump.closed or pump.failure is not None:
             self._after_decrypting(pump)
+
+    def _read_alone(self, number: int) -> None:
+        """The connection is lost behind what is being read: the loop will not call again, so ask to the end."""
+        if self._lost is None:
+            self._pause()
+            text = system_error_text(OSError(number, os.strerror(number)))
+            self._lost = self._sender.error or StreamLost(text)
+            self._resume()
+
+    def _read_on(self) -> None:
+        """The next piece of a lost connection; a pause and the end stop it."""
+        if self._reading:
+            self._on_readable()
+            if self._reading:
+                self._loop.call_soon(self._read_on)
 
     def _take(self, data: bytes) -> None:
         if data:
@@ -285,12 +310,16 @@ class Stream:
     def _pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._fd)
+            if self._lost is None:
+                self._loop.remove_reader(self._fd)
 
     def _resume(self) -> None:
         if not self._reading and not self._end and not self._closed:
             self._reading = True
-            self._loop.add_reader(self._fd, self._on_readable)
+            if self._lost is None:
+                self._loop.add_reader(self._fd, self._on_readable)
+            else:
+                self._loop.call_soon(self._read_on)
 
     def _wake(self) -> None:
         if self._read_waiter is not None and not self._read_waiter.done():
