@@ -17,6 +17,7 @@ from gatepost.app.explaining import MAX_AT_ONCE, NO_CERTIFICATE, Explaining
 from gatepost.app.runtime import build_runtime
 from gatepost.config.load import load_plain, to_plain
 from gatepost.core.errors import OperatorError
+from gatepost.core.record_events import CertificateSeen, OutboundSession
 from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.net.resolver import Resolver
 from gatepost.relay.services import Runtime
@@ -85,6 +86,9 @@ def test_what_is_foretold_is_what_happens(tmp_path: Path, level: str, kind: str)
             await it.quiet()
             assert peer.conversations[before:], "the delivery called the same host"
             outcome = call["connections"][0]["outcome"]
+            for record in it.log.of(OutboundSession):
+                kept = {one.fingerprint for one in it.log.of(CertificateSeen)}
+                assert kept >= set((record.tls or {}).get("chain", ())), "a rehearsal needs the certificates"
             if call["passes"]:
                 assert tree["result"]["result"] == "deliverable"
                 assert len(peer.mails) == 1

@@ -1,7 +1,8 @@
 """Services for what uses the delivery's own steps and is no delivery: nothing is logged, counted or alerted.
 
-The journal hears nothing, identifiers are made up, counters are counted for nobody. What else a worker knows (resolver, judge, MTA-STS policies)
-is the same.
+The journal hears nothing, identifiers are made up, counters are counted for nobody. What was told here was told to nobody, so it is
+not remembered as told: a rehearsal needs the certificates of the delivery that follows. What else a worker knows (resolver, judge, MTA-STS
+policies) is the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import replace
 
 from gatepost.core.events import Event
 from gatepost.core.ids import IdKind, IdPool
-from gatepost.relay.services import Counters, Ids, Services
+from gatepost.relay.services import Counters, Ids, Remembered, Services
+
+_TOLD = 100  # things that are told once; forgotten with these services
 
 
 class Deaf:
@@ -32,7 +35,14 @@ class Deaf:
 
 def quiet(services: Services) -> Services:
     """The services with a journal that hears nothing."""
-    return replace(services, journal=Deaf(), ids=_made_up_ids(), counters=Counters())
+    return replace(
+        services,
+        journal=Deaf(),
+        ids=_made_up_ids(),
+        counters=Counters(),
+        certificates_told=Remembered(_TOLD),
+        monitored=Remembered(_TOLD),
+    )
 
 
 def _made_up_ids() -> Ids:
