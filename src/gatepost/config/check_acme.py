@@ -18,7 +18,7 @@ from gatepost.config.acme import (
 )
 from gatepost.config.challenge_ports import answering_addresses
 from gatepost.config.faults import Loc, shown
-from gatepost.config.findings import Finding, dangling, duplicates
+from gatepost.config.findings import ANY, Finding, dangling, duplicates
 from gatepost.config.inbound import ListenerTls, ListenerType
 from gatepost.config.model import Document
 
@@ -28,6 +28,13 @@ TakenPort = tuple[str, str, int]
 _HERE: Loc = ("acme",)
 _LIST: Loc = ("acme", "certificates")
 _SERVED = ((AcmeChallenge.HTTP, "http_port"), (AcmeChallenge.TLS_ALPN, "tls_port"))
+_SHOWN_BY: tuple[Loc, ...] = (
+    ("listeners", ANY, "certificate"),
+    ("listeners", ANY, "sni", ANY, "certificate"),
+    ("listeners", ANY, "name"),
+    ("tlsa", "services", ANY, "listener"),
+)
+"""What says which listener shows a certificate, and whether that one has records."""
 
 
 def automatic_names(document: Document) -> frozenset[str]:
@@ -54,7 +61,8 @@ def acme_findings(document: Document, taken: Iterable[TakenPort]) -> Iterator[Fi
         if item.wait_for_dane and not _has_records(document, item.name):
             text = "no listener that has TLSA records shows it, so it waits for nothing"
             hint = "assign it to a public listener, or name the listener under tlsa.services"
-            yield Finding((*_LIST, index, "wait_for_dane"), text, hint, warning=True)
+            where = (*_LIST, index, "wait_for_dane")
+            yield Finding(where, text, hint, warning=True, about=(where, *_SHOWN_BY))
     yield from _dns(document)
     if acme.certificates and not acme.directory:
         text = "is not set: no certificate is issued, and self-signed ones stand in"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gatepost.config.findings import Finding, duplicates
+from gatepost.config.findings import ANY, Finding, duplicates
 from gatepost.config.model import Document
 from gatepost.config.values import parse_host_name
 
@@ -31,6 +31,7 @@ def reputation_findings(document: Document) -> Iterator[Finding]:
             "nobody is asked: no listener has an entry sbrs[...] in its host_access",
             "add a group such as {group: BLOCKED_LIST, senders: ['sbrs[-10.0:-3.0]'], policy: BLOCKED}",
             warning=True,
+            about=(LISTS, ("listeners", ANY, "host_access", ANY, "senders", ANY)),
         )
 
 

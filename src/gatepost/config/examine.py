@@ -1,9 +1,9 @@
 """All faults of a configuration at once: of shape and of reference, in one list.
 
 A document that does not have the right shape cannot be checked for dangling names; yet an administrator wants to hear
-of both together. So what is faulty is reported, then repaired in a copy (an unknown key is dropped, an optional one takes
-its default, a required one a stand-in that stands as an example in its field), and the copy is checked. Findings that
-rest on a repaired place are left out, since they would speak of values that nobody wrote.
+of both together. So what is faulty is reported, then repaired in a copy (`repairs`), and the copy is checked. Findings that
+rest on a repaired place are left out, since they would speak of values that nobody wrote: those that say so themselves
+(`Finding.about`), and those that go away when something else stands in the repaired places.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticUndefined
 
 from gatepost.config.check import findings
-from gatepost.config.faults import Loc, field_at, known_keys, nearest, problem_of
+from gatepost.config.faults import causes, problem_of
 from gatepost.config.findings import Finding
 from gatepost.config.load import read_json
-from gatepost.config.locations import shown_path, step_into, written_loc
+from gatepost.config.locations import shown_path
 from gatepost.config.model import Document
+from gatepost.config.repairs import Repairs, copied
 from gatepost.config.yaml_text import read_yaml
 from gatepost.core.errors import ConfigurationError, Problem
 
@@ -74,64 +73,40 @@ def examine(data: object, certificates: Collection[str], today: date) -> Examina
         text = "is empty" if data is None else "is not a mapping"
         return Examination((Problem("document", text, "write at least one section"),), None)
     problems: list[Problem] = []
-    repaired: set[Loc] = set()
-    copy: dict[str, Any] = _copied(data)
+    repairs = Repairs(copied(data))
     document = None
     for _ in range(_ROUNDS):
         try:
-            document = Document.model_validate(copy)
+            document = Document.model_validate(repairs.document)
             break
         except ValidationError as error:
-            details = [(d["loc"], d) for d in error.errors(include_url=False)]
-        for loc, detail in details:
-            if not _rests_on(loc, repaired):
+            details = causes(error)
+        for detail in details:
+            loc = detail["loc"]
+            if not repairs.bear(loc):
                 problems.append(problem_of(Document, detail, loc, shown_path(loc, data)))
-        for loc, detail in details:
-            _repair(copy, loc, detail["type"])
-            repaired.add(loc)
-            if detail["type"] == "extra_forbidden":
-                # The key that was probably meant is absent only because of the slip.
-                meant = nearest(str(loc[-1]), known_keys(Document, loc))
-                repaired.update([(*loc[:-1], meant)] if meant is not None else [])
+        for detail in details:
+            repairs.repair(detail["loc"], detail["type"])
     if document is not None:
-        for finding in findings(document, certificates, today):
-            if not any(_rests_on(loc, repaired) for loc in finding.about or (finding.loc,)):
-                problems.append(_as_problem(finding, data))
-    return Examination(tuple(problems), document if not repaired else None)
+        for finding in _lasting(findings(document, certificates, today), repairs, certificates, today):
+            problems.append(_as_problem(finding, data))
+    return Examination(tuple(problems), document if not repairs else None)
+
+
+def _lasting(
+    found: list[Finding], repairs: Repairs, certificates: Collection[str], today: date
+) -> list[Finding]:
+    """The findings that do not rest on what stands in a repaired place."""
+    left = [item for item in found if not any(repairs.bear(loc) for loc in item.about or (item.loc,))]
+    for other in repairs.alternatives() if left else ():
+        try:
+            document = Document.model_validate(other)
+        except ValidationError:
+            continue  # values that do not go together say nothing
+        again = {(item.loc, item.warning) for item in findings(document, certificates, today)}
+        left = [item for item in left if (item.loc, item.warning) in again]
+    return left
 
 
 def _as_problem(finding: Finding, data: object) -> Problem:
     return Problem(shown_path(finding.loc, data), finding.text, finding.hint, finding.warning)
-
-
-def _rests_on(loc: Loc, repaired: set[Loc]) -> bool:
-    """The place was repaired, or it lies inside one that was."""
-    return any(loc[:length] in repaired for length in range(1, len(loc) + 1))
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
-
-
-def _repair(data: dict[str, Any], loc: Loc, kind: str) -> None:
-    """Make the place valid, or at least no worse: drop it, or put its field's stand-in there."""
-    *way, last = written_loc(loc, data)
-    parent: Any = data
-    for step in way:
-        parent = step_into(parent, step)
-    _, field = field_at(Document, loc)
-    example = field.examples[0] if field is not None and field.examples else PydanticUndefined
-    if isinstance(parent, list) and isinstance(last, int):
-        elements = example if isinstance(example, list) else [{}]
-        parent[last] = elements[0]
-    elif isinstance(parent, dict):
-        if kind == "extra_forbidden" or field is None or not field.is_required():
-            parent[last] = {} if isinstance(loc[-1], int) else None
-            if kind == "extra_forbidden" or not isinstance(loc[-1], int):
-                del parent[last]
-        else:
-            parent[last] = {} if example is PydanticUndefined else example

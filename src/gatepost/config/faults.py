@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -101,6 +101,13 @@ def inner_type(annotation: Any, base: type[Any]) -> Any:
     return None
 
 
+def causes(error: ValidationError) -> list[ErrorDetails]:
+    """The model's errors without those that only follow: a list is not empty because none of its entries could be read."""
+    details = error.errors(include_url=False)
+    lists = {detail["loc"][:-1] for detail in details if detail["loc"] and isinstance(detail["loc"][-1], int)}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in lists]
+
+
 def problem_of(root: type[BaseModel], error: ErrorDetails, loc: Loc, path: str) -> Problem:
     """One of the model's errors as a problem; `path` is how its position is shown."""
     kind = error["type"]
@@ -146,7 +153,7 @@ def _plain_words(kind: str, error: ErrorDetails) -> tuple[str, str]:
         case "string_too_long":
             return f"is longer than {ctx.get('max_length')} characters", ""
         case "too_short":
-            return "is empty", "at least one entry is wanted"
+            return "is empty", "" if isinstance(error["input"], str) else "at least one entry is wanted"
         case "too_long":
             return f"has more than {ctx.get('max_length')} entries", ""
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":

@@ -9,6 +9,12 @@ from gatepost.config.faults import Loc, near_name, path_text, shown
 
 CERTIFICATE_HINT = "make it with `gatepost cert new` or `gatepost cert import`"
 
+ANY = -1
+"""In a position of `Finding.about`: every entry of the list."""
+
+CERTIFICATES: Loc = ("acme", "certificates")
+"""Certificates that the document itself brings about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -30,7 +36,8 @@ def dangling(
     hint = near_name(name, known)
     if not hint:
         hint = CERTIFICATE_HINT if kind == "certificate" else f"define it in {path_text(section)}"
-    yield Finding(loc, f"no {kind} named {shown(name)}", hint, about=(loc, section) if section else (loc,))
+    names = (*(section or CERTIFICATES), ANY, "name")
+    yield Finding(loc, f"no {kind} named {shown(name)}", hint, about=(loc, names))
 
 
 def duplicates(section: Loc, key: str, names: Sequence[str]) -> Iterator[Finding]:

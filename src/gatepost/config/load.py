@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import orjson
 from pydantic import ValidationError
 
-from gatepost.config.faults import problem_of
+from gatepost.config.faults import causes, problem_of
 from gatepost.config.locations import shown_path
 from gatepost.config.model import Document
 from gatepost.config.yaml_text import MAX_BYTES, MAX_DEPTH, read_yaml
@@ -42,7 +42,7 @@ def load_plain(data: object) -> Document:
         return Document.model_validate(data)
     except ValidationError as error:
         problems = []
-        for detail in error.errors(include_url=False):
+        for detail in causes(error):
             loc = detail["loc"]
             problems.append(problem_of(Document, detail, loc, shown_path(loc, data)))
         raise ConfigurationError(tuple(problems)) from None
