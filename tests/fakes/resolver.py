@@ -5,6 +5,7 @@ A name that is not in the zone does not exist; a name in `failing` gets no answe
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable
 
@@ -48,6 +49,8 @@ class FakeResolver:
         self.secure: set[str] = set()
         self.verdicts: tuple[Validation, ...] = ()
         self.asked: list[tuple[str, str]] = []
+        self.slow: dict[IPAddress, asyncio.Event] = {}  # clients whose name is told when the event is set
+        self.slow_now = 0  # how many wait for one
 
     def set_mx(self, domain: str, *records: tuple[int, str]) -> None:
         self._mx[domain] = tuple(Mx(preference, host) for preference, host in records)
@@ -81,7 +84,16 @@ class FakeResolver:
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
         self.asked.append(("PTR", str(address)))
+        if address in self.slow:
+            self.slow_now += 1
+            try:
+                await self.slow[address].wait()
+            finally:
+                self.slow_now -= 1
         return self._names.get(address, NoName())
+
+    def known_name(self, address: IPAddress) -> PtrAnswer | None:
+        return None
 
     def forget(self) -> None:
         pass

@@ -10,7 +10,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 from tests.fakes.dns_authority import Behaviour, DnsAuthority
-from tests.net.kit import run
+from tests.net.kit import run, until
 
 from gatepost.core.cache_counts import CacheState
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
@@ -295,6 +295,82 @@ def test_a_name_takes_no_longer_than_its_bound() -> None:
                 answer = await resolver.ptr_confirmed(V4("192.0.2.1"))
                 assert isinstance(answer, Undetermined)
                 assert "0.03 s" in answer.reason
+
+    run(main)
+
+
+def test_the_look_up_of_a_name_ends_with_the_last_who_waits_for_it() -> None:
+    """C27: sessions that are gone hold neither questions nor sockets."""
+
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("*", Behaviour.TIMEOUT)
+            async with asking(authority) as resolver:
+                tasks = asyncio.all_tasks()
+                waiting = [asyncio.ensure_future(resolver.ptr_confirmed(V4("192.0.2.1"))) for _ in range(3)]
+                await until(lambda: authority.questions("1.2.0.192.in-addr.arpa", "PTR"))
+                for one in waiting:
+                    one.cancel()
+                async with asyncio.timeout(0.3):  # not until the two seconds are over
+                    await asyncio.gather(*(asyncio.all_tasks() - tasks), return_exceptions=True)
+
+    run(main)
+
+
+def test_names_that_nobody_can_tell_do_not_hold_up_deliveries() -> None:
+    """C27: the queue of questions about clients is their own."""
+
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            for number in range(250):
+                authority.behave(f"{number}.0.0.10.in-addr.arpa", Behaviour.TIMEOUT)
+            async with asking(authority) as resolver:
+                names = [
+                    asyncio.ensure_future(resolver.ptr_confirmed(V4(f"10.0.0.{number}")))
+                    for number in range(250)
+                ]
+                await until(lambda: authority.questions("99.0.0.10.in-addr.arpa", "PTR"))
+                assert (await resolver.mx("example.net")).found
+                assert not any(name.done() for name in names)
+                for name in names:
+                    name.cancel()
+
+    run(main)
+
+
+def test_the_second_server_is_asked_for_a_name_within_its_time() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as silent, DnsAuthority(RECORDS) as authority:
+            silent.behave("*", Behaviour.TIMEOUT)
+            async with asking(silent, authority, name_tries=(0.03, 0.05)) as resolver:
+                assert await resolver.ptr_confirmed(V4("192.0.2.1")) == HostName("mx1.example.net")
+
+    run(main)
+
+
+def test_what_is_known_of_a_name_without_asking() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            async with asking(authority, hosts={V4("127.0.0.7"): "seven.test"}) as resolver:
+                assert resolver.known_name(V4("127.0.0.7")) == HostName("seven.test")
+                assert resolver.known_name(V4("192.0.2.1")) is None
+                await resolver.ptr_confirmed(V4("192.0.2.1"))
+                assert resolver.known_name(V4("192.0.2.1")) == HostName("mx1.example.net")
+                resolver.forget()
+                assert resolver.known_name(V4("192.0.2.1")) is None
+
+    run(main)
+
+
+def test_what_failed_for_a_client_is_asked_again_for_a_delivery() -> None:
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("mx1.example.net", Behaviour.SERVFAIL)
+            async with asking(authority) as resolver:
+                assert isinstance(await resolver.ptr_confirmed(V4("192.0.2.1")), Undetermined)
+                authority.behave("mx1.example.net", None)
+                assert (await resolver.addresses("mx1.example.net")).found
+                assert isinstance(resolver.known_name(V4("192.0.2.1")), Undetermined)
 
     run(main)
 

@@ -406,6 +406,37 @@ def test_a_refusal_reaches_a_peer_that_goes_on_talking() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("manner", ["end", "reset", "words and reset", "words and end"])
+def test_a_peer_that_goes_while_nobody_reads_is_seen(manner: str) -> None:
+    """It is not gone while what it said waits for an answer; and what it said is not lost by waiting."""
+
+    async def main() -> None:
+        async with raw_pair() as (stream, peer):
+            waiting = asyncio.ensure_future(stream.wait_gone())
+            await asyncio.sleep(0)
+            assert not stream.gone
+            if "words" in manner:
+                peer.sendall(b"EHLO x\r\n")
+                await until(lambda: stream.unread)
+                assert not stream.gone
+            if "reset" in manner:
+                reset(peer)
+            else:
+                peer.shutdown(socket.SHUT_WR)
+            if manner != "words and end":
+                await waiting
+                assert stream.gone
+                return
+            await until(lambda: stream._end is True)
+            assert not stream.gone
+            waiting.cancel()
+            await asyncio.sleep(0)
+            assert await stream.read() == b"EHLO x\r\n"
+            assert stream.gone
+
+    run(main)
+
+
 def test_abort_wakes_the_reader() -> None:
     async def main() -> None:
         async with pair() as ends:

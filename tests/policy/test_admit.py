@@ -22,7 +22,6 @@ from gatepost.policy.admit import (
     check_recipient,
     check_sender,
     compile_rules,
-    needs_name,
     network_of,
     still_holds,
 )
@@ -186,7 +185,6 @@ def test_without_look_ups_no_name_is_in_doubt() -> None:
         sections={"dns": {"reverse": False}},
     )
     assert ask(listener, "192.0.2.7", UNDETERMINED).action is Action.ACCEPT
-    assert not needs_name(listener, ipaddress.ip_address("192.0.2.7"))
 
 
 def test_a_table_that_does_not_decide_refuses() -> None:

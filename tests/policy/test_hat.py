@@ -251,6 +251,10 @@ def test_compiled_it_says_what_reading_row_by_row_says(
     peer = ipaddress.ip_address(address)
     hat = Hat(groups)
     assert hat.match(peer, name, score) == row_by_row(groups, peer, name, score)
+    found = hat.match(peer, name, score)
+    if found is not None:
+        named, scored = name is not NONE, score is not NoScore.NOT_ENABLED
+        assert found.group in hat.candidates(peer, named=named, scored=scored)
     if not hat.needs_name(peer):
         for host in ("a.example", "b.a.example", NONE, UNDETERMINED):
             found, bare = hat.match(peer, host), hat.match(peer, NONE)

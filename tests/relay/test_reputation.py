@@ -54,8 +54,8 @@ def test_lists_are_tried_once_and_the_score_is_remembered() -> None:
         assert standing.score == -4.0
         assert [one.said for one in standing.answers] == [Said.LISTED, Said.NOT_LISTED]
         assert dns.count("7.2.0.192") == 2
-        assert scores.begin(dns, RULES, PEER) == standing  # type: ignore[arg-type]
-        assert scores.begin(dns, RULES, ipaddress.ip_address("::ffff:192.0.2.7")) == standing  # type: ignore[arg-type]
+        assert scores.known(RULES, PEER) == standing
+        assert scores.known(RULES, ipaddress.ip_address("::ffff:192.0.2.7")) == standing
         other = ScoreRules((BAD,), asked=True)
         assert (await scores.standing(dns, other, PEER)).score == -4.0  # type: ignore[arg-type]
         assert dns.count("127.bad.example") == 2  # the two test points, once
@@ -65,13 +65,12 @@ def test_lists_are_tried_once_and_the_score_is_remembered() -> None:
 
 def test_simultaneous_sessions_share_a_look_up_and_one_that_ends_does_not_end_it() -> None:
     async def main(dns: Lists, scores: SenderScores) -> None:
-        first = scores.begin(dns, RULES, PEER)  # type: ignore[arg-type]
-        assert isinstance(first, asyncio.Task)
-        assert scores.begin(dns, RULES, PEER) is first  # type: ignore[arg-type]
-        waiting = asyncio.ensure_future(scores.standing(dns, RULES, PEER))  # type: ignore[arg-type]
+        first = asyncio.ensure_future(scores.standing(dns, RULES, PEER))  # type: ignore[arg-type]
+        second = asyncio.ensure_future(scores.standing(dns, RULES, PEER))  # type: ignore[arg-type]
         await asyncio.sleep(0)
-        waiting.cancel()
-        assert (await first).score == -4.0
+        first.cancel()
+        assert (await second).score == -4.0
+        assert dns.count("7.2.0.192.bad") == 1
 
     run(main)
 
@@ -121,7 +120,7 @@ def test_answers_that_do_not_count_are_told_of_once_an_hour() -> None:
 
 def test_inside_addresses_are_not_asked_about() -> None:
     async def main(dns: Lists, scores: SenderScores) -> None:
-        standing = scores.begin(dns, RULES, ipaddress.ip_address("127.0.0.1"))  # type: ignore[arg-type]
+        standing = scores.known(RULES, ipaddress.ip_address("127.0.0.1"))
         assert standing == Standing(NoScore.NONE, note="loopback address")
         assert dns.asked == []
 
@@ -133,8 +132,8 @@ def test_only_so_many_scores_are_remembered() -> None:
         scores = SenderScores(limit=2)
         for last in (1, 2, 3):
             await scores.standing(dns, RULES, ipaddress.ip_address(f"192.0.2.{last}"))  # type: ignore[arg-type]
-        assert isinstance(scores.begin(dns, RULES, ipaddress.ip_address("192.0.2.3")), Standing)  # type: ignore[arg-type]
-        assert isinstance(scores.begin(dns, RULES, ipaddress.ip_address("192.0.2.1")), asyncio.Task)  # type: ignore[arg-type]
+        assert scores.known(RULES, ipaddress.ip_address("192.0.2.3")) is not None
+        assert scores.known(RULES, ipaddress.ip_address("192.0.2.1")) is None
         await scores.close()
 
     run(main)

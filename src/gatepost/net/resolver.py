@@ -1,15 +1,15 @@
 """Names and addresses for the mail's way: MX, A and AAAA, and the confirmed name of a client.
 
 How it works. Every look-up goes through one cache of bounded size; several that want the same thing at the
-same time share one question. A look-up that was begun goes on when its caller is cancelled, since others may wait
-for it. `close` ends them.
+same time share one question. A look-up that was begun goes on when its caller is cancelled, since its answer will be
+wanted again; that of a client's name ends with the last session that waits for it. `close` ends them all.
 
 What it trusts. The configured resolvers, for what they say; for what is proven see `DnsClient`. CNAMEs are
 followed within an answer (RFC 5321 §5.1 lets an MX host or a domain be an alias; loops end after 16).
 
-Limits. 10,000 cached answers, 200 questions on the way and as many to DNS lists, 10 s a look-up, 2 s for a client's name. TTLs are kept
-within 1 s to 1 h, negative ones within 5 min (RFC 2308 §5), failures are remembered for 5 s; a confirmed client
-name 60 s to 1 h.
+Limits. 10,000 cached answers; 200 questions on the way, as many about clients' names and as many to DNS lists, each in
+their own queue; 10 s a look-up, 2 s for a client's name. TTLs are kept within 1 s to 1 h, negative ones within 5 min (RFC 2308 §5), failures are remembered for 5 s; a confirmed client
+name for 60 s.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from gatepost.net.dns_answer import (
 )
 from gatepost.net.dns_client import DnsClient, NoAnswer, Response
 from gatepost.net.dns_trust import DnsTrust, Validation
+from gatepost.net.shared import SharedWork
 
 T = TypeVar("T")
 
@@ -53,8 +54,8 @@ MAX_NEGATIVE_TTL = 300.0
 FAILURE_TTL = 5.0
 NAME_TTL = 60.0
 LIST_TRIES = (0.6, 0.8)
+NAME_TRIES = (0.7, 1.3)  # the second server of two has its turn within the two seconds
 MAX_PTR_NAMES = 5  # an address with hundreds of PTR records is not worth hundreds of questions
-
 
 _CONFIRMED = "confirmed"  # the kind of a client's confirmed name in the cache
 _OWN_COUNTS = {"TLSA": "tlsa", _CONFIRMED: "client_names"}
@@ -73,6 +74,7 @@ class Resolver:
         cache_size: int = CACHE_SIZE,
         lookup_seconds: float = LOOKUP_SECONDS,
         ptr_seconds: float = PTR_SECONDS,
+        name_tries: tuple[float, ...] = NAME_TRIES,
     ) -> None:
         self._loop = loop
         self._client = client
@@ -81,13 +83,14 @@ class Resolver:
         self._cache_size = cache_size
         self._lookup_seconds = lookup_seconds
         self._ptr_seconds = ptr_seconds
+        self._name_tries = name_tries
         self._cache: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
         self._counts = {name: CacheCounts() for name in ("dns", *_OWN_COUNTS.values())}
-        self._running: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._shared = SharedWork()
+        # Apart from each other: a flood of senders must not hold up deliveries.
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
-        self._list_questions = asyncio.Semaphore(
-            MAX_QUESTIONS
-        )  # a flood of senders must not hold up deliveries
+        self._name_questions = asyncio.Semaphore(MAX_QUESTIONS)
+        self._list_questions = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def mx(self, domain: str) -> DnsAnswer[Mx]:
         """The MX records of a domain (A-labels), by preference; the null MX has an empty host."""
@@ -140,15 +143,20 @@ class Resolver:
         return TlsaAnswer(TlsaState.ABSENT, detail=f"{bases[0]} has no TLSA records")
 
     async def ptr_confirmed(self, address: IPAddress) -> PtrAnswer:
-        """The name of a client: its PTR name, provided that the name has the address (2 s at most)."""
+        """The name of a client: its PTR name, provided that the name has the address (2 s, and no longer than somebody waits)."""
         if name := self._hosts.get(address):
             return HostName(name)
         key = (str(address), _CONFIRMED)
-        try:
-            async with asyncio.timeout(self._ptr_seconds):
-                answer: PtrAnswer = await self._shared(key, lambda: self._confirm(address), _name_ttl)
-        except TimeoutError:
-            return Undetermined(f"no answer within {self._ptr_seconds:g} s")
+        return await self._cached(key, lambda: self._confirm_in_time(address), _name_ttl, of_client=True)
+
+    def known_name(self, address: IPAddress) -> PtrAnswer | None:
+        """What `ptr_confirmed` would say at once; None when it would have to ask."""
+        if name := self._hosts.get(address):
+            return HostName(name)
+        entry = self._cache.get((str(address), _CONFIRMED))
+        if entry is None or entry[0] <= self._loop.time():
+            return None
+        answer: PtrAnswer = self._hit((str(address), _CONFIRMED))
         return answer
 
     async def entries(self, name: str) -> DnsAnswer[IPAddress]:
@@ -194,35 +202,34 @@ class Resolver:
         """End all look-ups on the way; who waits for one is cancelled."""
         if self._trust is not None:
             await self._trust.close()
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._shared.close()
 
     # --- cache and sharing -----------------------------------------------------------------------------
 
-    async def _shared(
+    async def _cached(
         self,
         key: tuple[str, str],
         look_up: Callable[[], Coroutine[Any, Any, T]],
         ttl: Callable[[T], float],
+        *,
+        of_client: bool = False,
     ) -> T:
-        cached = self._cache.get(key)
-        if cached is not None:
-            if cached[0] > self._loop.time():
-                self._cache.move_to_end(key)
-                self._counts[_OWN_COUNTS.get(key[1], "dns")].hits += 1
-                value: T = cached[1]
+        """What is cached, or a look-up that is shared with those who want the same for the same purpose."""
+        entry = self._cache.get(key)
+        if entry is not None:
+            if entry[0] > self._loop.time():
+                value: T = self._hit(key)
                 return value
             del self._cache[key]
         self._counts[_OWN_COUNTS.get(key[1], "dns")].misses += 1
-        task = self._running.get(key)
-        if task is None:
-            task = self._loop.create_task(self._fill(key, look_up, ttl))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._running.pop(key, None))
-        result: T = await asyncio.shield(task)
-        return result
+        # A delivery does not wait in the clients' queue, and what a client asked for ends with it.
+        whose = (key, of_client)
+        return await self._shared.join(whose, lambda: self._fill(key, look_up, ttl), keep=not of_client)
+
+    def _hit(self, key: tuple[str, str]) -> Any:
+        self._cache.move_to_end(key)
+        self._counts[_OWN_COUNTS.get(key[1], "dns")].hits += 1
+        return self._cache[key][1]
 
     async def _fill(
         self,
@@ -237,15 +244,24 @@ class Resolver:
         return value
 
     async def _answer(
-        self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
+        self,
+        name: str,
+        kind: dns.rdatatype.RdataType,
+        convert: Callable[[Any], T],
+        *,
+        of_client: bool = False,
     ) -> DnsAnswer[T]:
         async def look_up() -> DnsAnswer[T]:
-            return await self._ask(name, kind, convert)
+            return await self._ask(name, kind, convert, of_client)
 
-        return await self._shared((name, kind.name), look_up, lambda answer: answer.ttl)
+        def ttl(answer: DnsAnswer[T]) -> float:
+            # What failed in the hurry of a greeting is no word about deliveries.
+            return 0.0 if of_client and answer.temporary else answer.ttl
+
+        return await self._cached((name, kind.name), look_up, ttl, of_client=of_client)
 
     async def _ask(
-        self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T]
+        self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T], of_client: bool
     ) -> DnsAnswer[T]:
         if self._trust is not None and self._trust.started:
             await self._trust.settled()
@@ -253,9 +269,10 @@ class Resolver:
             question = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
             return DnsAnswer(DnsStatus.NXDOMAIN, ttl=MAX_NEGATIVE_TTL, detail="not a name that DNS can hold")
+        places, tries = (self._name_questions, self._name_tries) if of_client else (self._questions, None)
         try:
-            async with asyncio.timeout(self._lookup_seconds), self._questions:
-                response = await self._client.ask(question, kind)
+            async with asyncio.timeout(self._lookup_seconds), places:
+                response = await self._client.ask(question, kind, try_seconds=tries)
             return _read(response, convert)
         except NoAnswer as failure:
             return _temporary(str(failure))
@@ -264,16 +281,23 @@ class Resolver:
 
     # --- the name of a client ---------------------------------------------------------------------------
 
+    async def _confirm_in_time(self, address: IPAddress) -> PtrAnswer:
+        try:
+            async with asyncio.timeout(self._ptr_seconds):
+                return await self._confirm(address)
+        except TimeoutError:
+            return Undetermined(f"no answer within {self._ptr_seconds:g} s")
+
     async def _confirm(self, address: IPAddress) -> PtrAnswer:
         reverse = dns.reversename.from_address(str(address)).to_text()
-        pointers = await self._answer(reverse, dns.rdatatype.PTR, _name_of)
+        pointers = await self._answer(reverse, dns.rdatatype.PTR, _name_of, of_client=True)
         if pointers.temporary:
             return Undetermined(pointers.detail)
         kind = dns.rdatatype.A if address.version == 4 else dns.rdatatype.AAAA
         unknown = ""
         names = [name for name in pointers.values if _is_host_name(name)][:MAX_PTR_NAMES]
         for name in names:
-            forward = await self._answer(name, kind, _address_of)
+            forward = await self._answer(name, kind, _address_of, of_client=True)
             if address in forward.values:
                 return HostName(name)
             if forward.temporary:

@@ -151,6 +151,16 @@ class Stream:
             self._resume()
         return data
 
+    @property
+    def gone(self) -> bool:
+        """The peer reset the connection, or ended it without having said anything that waits to be read."""
+        return isinstance(self._end, StreamError) or (self._end is True and not self._incoming)
+
+    async def wait_gone(self) -> None:
+        """Until the peer is `gone`; nobody may `read` meanwhile. What it says is kept, as always 64 KiB at most."""
+        while not self.gone:
+            await self._wait_readable()
+
     def write(self, data: bytes) -> None:
         """Send `data`: at once what the kernel takes, the rest when it can. Errors are raised by `drain`."""
         pump = self._pump

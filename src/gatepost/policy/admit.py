@@ -259,11 +259,6 @@ def _effective(document: Document, action: PolicyAction, layers: list[PolicyPara
 # --- the gates ------------------------------------------------------------------------------------
 
 
-def needs_name(rules: ListenerRules, address: IPAddress) -> bool:
-    """True when the peer's host name could change the decision."""
-    return rules.reverse and rules.hat.needs_name(address)
-
-
 def admit(
     rules: ListenerRules, address: IPAddress, name: PeerName, score: Score = NoScore.NOT_ENABLED
 ) -> Admission:

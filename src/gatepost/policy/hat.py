@@ -154,7 +154,7 @@ class _Table:
 class Hat:
     """A compiled table. Immutable once built."""
 
-    __slots__ = ("_deciding", "_group_of", "_groups", "_noting", "_texts")
+    __slots__ = ("_deciding", "_first_of", "_group_of", "_groups", "_noting", "_texts")
 
     def __init__(self, groups: Sequence[HatGroup]) -> None:
         self._groups = tuple(group.name for group in groups)
@@ -172,6 +172,7 @@ class Hat:
                 self._texts.append(sender.text)
                 self._group_of.append(number)
         self._noting = tuple(noting)
+        self._first_of = self._firsts(groups)
         for table in (self._deciding, *(table for _, table in noting)):
             table.freeze()
 
@@ -179,6 +180,33 @@ class Hat:
         """True when a host name could change what this address matches: the look-up is worth waiting for."""
         address = plain_address(address)
         return self._deciding.names_before(self._deciding.by_address(address))
+
+    @staticmethod
+    def _firsts(groups: Sequence[HatGroup]) -> tuple[tuple[type[Sender], int, int], ...]:
+        """The first entry of each kind that asks for more than the address: the kind, its place and its deciding group."""
+        found: dict[tuple[type[Sender], int], int] = {}
+        place = 0
+        for number, group in enumerate(groups):
+            for sender in group.senders:
+                if group.decides and isinstance(sender, NameSender | ScoreSender):
+                    found.setdefault((type(sender), number), place)
+                place += 1
+        return tuple((kind, place, number) for (kind, number), place in found.items())
+
+    def candidates(self, address: IPAddress, *, named: bool, scored: bool) -> frozenset[int]:
+        """The groups that may decide about an address of which neither the host name nor the score is known yet.
+
+        `named` and `scored` say whether there will be one; without both it is what `match` says.
+        """
+        place = self._deciding.by_address(plain_address(address))
+        groups = {
+            number
+            for kind, at, number in self._first_of
+            if at < place and (named if kind is NameSender else scored)
+        }
+        if place != NOWHERE:
+            groups.add(self._group_of[place])
+        return frozenset(groups)
 
     def match(
         self, address: IPAddress, name: PeerName, score: Score = NoScore.NOT_ENABLED

@@ -33,14 +33,14 @@ from gatepost.net.errors import StreamError, StreamTimeout, TlsFailure
 from gatepost.net.socket_address import SocketAddress
 from gatepost.net.stream import Stream
 from gatepost.policy.admit import Action, Admission, ListenerRules
-from gatepost.policy.reputation import NOT_ENABLED
 from gatepost.policy.tls_in import ClientOutcome
 from gatepost.relay.arrival import (
     NOT_ASKED,
+    Arrived,
     Places,
     admission_of,
     admitted_event,
-    learn,
+    arrive,
     name_of,
     opened_event,
 )
@@ -179,11 +179,11 @@ class Session:
     # --- the gates before the conversation -----------------------------------------------------
 
     async def _admitted(self) -> bool:
-        """HAT, connection limits, implicit TLS, greeting. False when the connection is over."""
-        peer, standing = self.stream.peer.host, NOT_ENABLED
-        if self.rules.reverse or self.runtime.scores.asked:
-            self.host, standing = await learn(self.services, self.runtime.scores, self.rules, peer)
-        admission = admission_of(self.services, self.rules, peer, name_of(self.host), standing.score)
+        """Connection limits, HAT, implicit TLS, greeting. False when the connection is over."""
+        arrived = await arrive(self.services, self.runtime.scores, self.rules, self.stream, self._places)
+        self.host, standing = arrived.host, arrived.standing
+        peer, name = self.stream.peer.host, name_of(arrived.host)
+        admission = admission_of(self.services, self.rules, peer, name, standing.score)
         self.admission = admission
         if admission.action is Action.TCPREFUSE:
             self._emit(admitted_event(self._now(), 0, admission, standing))
@@ -192,11 +192,7 @@ class Session:
         self.icid = self.services.ids.icid.take()
         self._emit(opened_event(self._now(), self.icid, self.rules, self.stream, self.host))
         self._emit(admitted_event(self._now(), self.icid, admission, standing))
-        refusal = self._places.take(self.rules, admission)
-        if refusal is not None:
-            self._emit(ReceivingFailed(self._now(), self.icid, "Connection limit exceeded"))
-            self.stream.write(refusal.encode())
-            self._turned_away = True
+        if arrived.gone or not self._let_in(arrived, admission):
             return False
         self.stream.set_deadline(self.rules.timeouts.command)
         if self.rules.implicit_tls and not await handshake(self):
@@ -204,6 +200,27 @@ class Session:
         self.engine = make_engine(self, admission)
         self.engine.greet(self._greeting(admission))
         return True
+
+    def _let_in(self, arrived: Arrived, admission: Admission) -> bool:
+        """A place for the session. Without one it is told so, and False."""
+        if admission.policy is None and arrived.certain:
+            if self._places.turn_away(self.rules):
+                return True
+            assert admission.refusal is not None
+            return self._dismiss(admission.refusal.reply())
+        refusal = arrived.refusal or self._places.take(self.rules, admission)
+        if refusal is None:
+            return True
+        self._emit(ReceivingFailed(self._now(), self.icid, "Connection limit exceeded"))
+        return self._dismiss(refusal, lingers=self._places.turn_away(self.rules))
+
+    def _dismiss(self, refusal: Reply, *, lingers: bool = False) -> bool:
+        """The last word to a connection without a place; unless it has one to linger, it is not waited for."""
+        self.stream.write(refusal.encode())
+        self._turned_away = True
+        if not lingers:
+            self.stream.abort()
+        return False
 
     def _greeting(self, admission: Admission) -> Reply:
         if admission.refusal is not None:

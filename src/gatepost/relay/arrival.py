@@ -1,20 +1,32 @@
-"""Before a session may speak: the name and the score of its peer, and its places under the connection limits.
+"""Before a session may speak: its places under the connection limits, and the name and the score of its peer.
 
-Reverse look-ups take at most 2 s, are cached and shared (reference/mail-log). Places are counted over all workers,
-for the listener as a whole and for the peer's address (an IPv6 peer's /64).
+How it works. The look-ups take at most 2 s, are cached and shared (reference/mail-log), and a flood of connections must not
+wait there beyond the limits (C27). So the listener's place is taken before anything is asked. Those of one address that
+are still being looked up are counted too: with its sessions they may be as many as the most generous policy allows that the
+address may come to. When name and score have chosen the policy, the address's place is taken under that policy's limit.
+A connection without a place is decided by what is known without asking, and told so at once. A peer that leaves ends the
+look-ups made for it alone, and its session.
+
+Places are counted over all workers, those of an address by listener (an IPv6 peer's /64 as one). Who is refused gives them back
+and has one of a few others while it is told so and says QUIT; without one it is told and cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+from gatepost.core.address import IPAddress
 from gatepost.core.events import ConnectionAdmitted, ConnectionOpened, Warned
 from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
 from gatepost.net.stream import Stream
-from gatepost.policy.admit import Admission, ListenerRules, admit
-from gatepost.policy.hat import NameState, PeerName, Score
+from gatepost.policy.admit import Admission, ListenerRules, admit, network_of
+from gatepost.policy.arriving import may_come_to, most_connections, refused_unseen
+from gatepost.policy.hat import NameState, NoScore, PeerName, Score
 from gatepost.policy.reputation import NOT_ENABLED, ScoreRules, Standing, score_text, standing_record
 from gatepost.relay.services import Services
 from gatepost.store.limits import Kind
@@ -22,28 +34,79 @@ from gatepost.store.limits import Kind
 TOO_MANY = Reply(421, "4.7.0", ("Too many connections from your address, please try again later",))
 BUSY = Reply(421, "4.3.2", ("Too many connections, please try again later",))
 
+MOST_TURNED_AWAY = 500  # of a listener, at a time: those that are told why and have not gone yet
+
 NOT_ASKED = Undetermined("reverse look-ups are off")
+NOT_TOLD = Undetermined("nobody was asked")
+NO_STANDING = Standing(NoScore.NONE, note="nobody was asked")
+
+T = TypeVar("T")
 
 
-async def look_up(services: Services, rules: ListenerRules, peer: str) -> PtrAnswer:
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A connection that may be decided about. With `refusal` there was no place to find out who it is.
+
+    `certain` is False when its name or its score might have changed the decision. `gone`: the peer left meanwhile.
+    """
+
+    host: PtrAnswer = NOT_TOLD
+    standing: Standing = NO_STANDING
+    refusal: Reply | None = None
+    certain: bool = True
+    gone: bool = False
+
+
+async def arrive(
+    services: Services, scores: ScoreRules, rules: ListenerRules, stream: Stream, places: Places
+) -> Arrived:
+    """Take the places that can be taken now, and find out who the peer is; at once where that is known."""
+    peer = ipaddress.ip_address(stream.peer.host)
+    host = services.resolver.known_name(peer) if rules.reverse else NOT_ASKED
+    standing = services.scores.known(scores, peer) if scores.asked else NOT_ENABLED
+    entered = places.enter(rules)
+    if host is not None and standing is not None:
+        return Arrived(host, standing)
+    unseen = Arrived(host or NOT_TOLD, standing or NO_STANDING)
+    policies = may_come_to(rules, peer, scored=scores.asked)
+    if not scores.asked and refused_unseen(policies):
+        return unseen
+    refusal = BUSY
+    if entered:
+        if places.wait(rules, network_of(peer), most_connections(policies)):
+            learned = await unless_gone(stream, learn(services, scores, rules, peer))
+            return replace(unseen, gone=stream.gone) if learned is None else Arrived(*learned)
+        refusal = TOO_MANY
+    return replace(unseen, refusal=refusal, certain=len(policies) <= 1)
+
+
+async def unless_gone(stream: Stream, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None, and the work is ended, when the peer goes before (or somebody else ended the work)."""
+    async with asyncio.TaskGroup() as group:
+        working, leaving = group.create_task(work), group.create_task(stream.wait_gone())
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        leaving.cancel()
+    return None if working.cancelled() else working.result()
+
+
+async def look_up(services: Services, rules: ListenerRules, peer: IPAddress) -> PtrAnswer:
     """The confirmed name of the peer, or why there is none."""
-    return await services.resolver.ptr_confirmed(ipaddress.ip_address(peer)) if rules.reverse else NOT_ASKED
+    return await services.resolver.ptr_confirmed(peer) if rules.reverse else NOT_ASKED
 
 
 async def learn(
-    services: Services, scores: ScoreRules, rules: ListenerRules, peer: str
+    services: Services, scores: ScoreRules, rules: ListenerRules, peer: IPAddress
 ) -> tuple[PtrAnswer, Standing]:
     """Name and score of the peer, looked up side by side where scores are wanted."""
     if not scores.asked:
         return await look_up(services, rules, peer), NOT_ENABLED
-    standing = services.scores.begin(services.resolver, scores, ipaddress.ip_address(peer))
-    host = await look_up(services, rules, peer)
-    if isinstance(standing, Standing):
-        return host, standing
-    found = await asyncio.shield(standing)
-    for text in services.scores.complaints(found):
+    host, standing = await asyncio.gather(
+        look_up(services, rules, peer), services.scores.standing(services.resolver, scores, peer)
+    )
+    for text in services.scores.complaints(standing):
         services.journal.emit(Warned(services.clock.now(), text))
-    return host, found
+    return host, standing
 
 
 def name_of(answer: PtrAnswer) -> PeerName:
@@ -112,19 +175,38 @@ class Places:
         self._services = services
         self._claims: list[tuple[Kind, str]] = []
 
-    def take(self, rules: ListenerRules, admission: Admission) -> Reply | None:
-        """Take a place of the listener and one of the address; the refusal when one of them is used up.
+    def enter(self, rules: ListenerRules) -> bool:
+        """A place of the listener, before anything is known of the peer."""
+        return self._claim(Kind.LISTENER, rules.name, rules.max_connections)
 
-        A connection that may do nothing (no policy) needs none: it is told so and soon ends.
-        """
-        if admission.policy is None:
-            return None
-        limit = admission.policy.max_connections_per_ip
-        if not self._claim(Kind.LISTENER, rules.name, rules.max_connections):
+    def wait(self, rules: ListenerRules, network: str, most: int) -> bool:
+        """A place to wait for the look-ups: with the sessions of the address there may be `most`."""
+        key, limits = f"{rules.name}/{network}", self._services.limits
+        if not self._claim(Kind.ARRIVING, key, most):
+            return False
+        # In this order: one that becomes a session meanwhile is counted twice, not missed.
+        arriving = limits.in_use(Kind.ARRIVING, key)
+        if arriving + limits.in_use(Kind.LISTENER_ADDRESS, key) <= most:
+            return True
+        limits.release(*self._claims.pop())
+        return False
+
+    def take(self, rules: ListenerRules, admission: Admission) -> Reply | None:
+        """A place of the address under the policy that it came to; the refusal when a limit is reached."""
+        assert admission.policy is not None
+        if (Kind.LISTENER, rules.name) not in self._claims:
             return BUSY
-        if not self._claim(Kind.LISTENER_ADDRESS, f"{rules.name}/{admission.network}", limit):
-            return TOO_MANY
-        return None
+        key = f"{rules.name}/{admission.network}"
+        taken = self._claim(Kind.LISTENER_ADDRESS, key, admission.policy.max_connections_per_ip)
+        if (Kind.ARRIVING, key) in self._claims:
+            self._claims.remove((Kind.ARRIVING, key))
+            self._services.limits.release(Kind.ARRIVING, key)
+        return None if taken else TOO_MANY
+
+    def turn_away(self, rules: ListenerRules) -> bool:
+        """Give back what it has, for one of the few places of those who are told why. False when none is left."""
+        self.give_back()
+        return self._claim(Kind.TURNED_AWAY, rules.name, MOST_TURNED_AWAY)
 
     def _claim(self, kind: Kind, key: str, limit: int) -> bool:
         if not self._services.limits.acquire(kind, key, limit):

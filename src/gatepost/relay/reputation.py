@@ -1,7 +1,7 @@
 """The score of a sender, asked of DNS lists while the session waits for its greeting (policy.reputation judges).
 
 How it works. All lists are asked at once, beside the look-up of the sender's name; a look-up has two seconds in all. Sessions
-of one sender share it, and its result is kept by the answers' times to live. A list is tried at its test points before it
+of one sender share it, with the last of them it ends, and its result is kept by the answers' times to live. A list is tried at its test points before it
 counts for the first time, then daily, and one that did not answer then a minute later; one that lists everything is left out
 for as long as it does (RFC 5782 §5).
 
@@ -18,6 +18,7 @@ from typing import Any
 from gatepost.core.address import IPAddress
 from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.net.resolver import Resolver
+from gatepost.net.shared import SharedWork
 from gatepost.policy.hat import NoScore, plain_address
 from gatepost.policy.reputation import (
     LISTED_POINT,
@@ -52,42 +53,36 @@ class SenderScores:
         self._seconds = seconds
         self._known: OrderedDict[IPAddress, tuple[float, ScoreRules, Standing]] = OrderedDict()
         self._counts = CacheCounts()
-        self._running: dict[tuple[IPAddress, int], asyncio.Task[Standing]] = {}
+        self._shared = SharedWork()
         self._checked: dict[ScoredList, tuple[float, Health]] = {}
         self._complained: dict[str, float] = {}  # zone -> when the log may be told again
         self._checking: dict[ScoredList, asyncio.Task[Health]] = {}
 
-    def begin(
-        self, resolver: Resolver, rules: ScoreRules, peer: IPAddress
-    ) -> Standing | asyncio.Task[Standing]:
-        """The standing of a sender, or the look-up that will have it within two seconds."""
+    def known(self, rules: ScoreRules, peer: IPAddress) -> Standing | None:
+        """The standing of a sender if nobody has to be asked for it."""
         address = plain_address(peer)
-        known = self._known.get(address)
-        if known is not None:
-            until, of, standing = known
+        entry = self._known.get(address)
+        if entry is not None:
+            until, of, standing = entry
             if (of is rules or of == rules) and until > asyncio.get_running_loop().time():
                 self._known.move_to_end(address)
                 self._counts.hits += 1
                 return standing
             del self._known[address]
-        if note := unknown_to_lists(address):
-            return Standing(NoScore.NONE, note=note)
-        self._counts.misses += 1
-        key = (address, id(rules))
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._look_up(resolver, rules, address))
-            self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-        return task
+        note = unknown_to_lists(address)
+        return Standing(NoScore.NONE, note=note) if note else None
 
     def cache_state(self) -> CacheState:
         return self._counts.state(len(self._known), self._limit)
 
     async def standing(self, resolver: Resolver, rules: ScoreRules, peer: IPAddress) -> Standing:
-        """The same, waited for. The look-up goes on when its caller is cancelled, since others may wait for it."""
-        begun = self.begin(resolver, rules, peer)
-        return begun if isinstance(begun, Standing) else await asyncio.shield(begun)
+        """The same, looked up where it is not known. The look-up ends with the last of its callers."""
+        known = self.known(rules, peer)
+        if known is not None:
+            return known
+        self._counts.misses += 1
+        address = plain_address(peer)
+        return await self._shared.join((address, id(rules)), lambda: self._look_up(resolver, rules, address))
 
     def complaints(self, standing: Standing) -> list[str]:
         """What the log is to be told of answers that do not count, once an hour for each list."""
@@ -154,7 +149,8 @@ class SenderScores:
 
     async def close(self) -> None:
         """End what is on the way."""
-        tasks: list[asyncio.Task[Any]] = [*self._running.values(), *self._checking.values()]
+        await self._shared.close()
+        tasks = list(self._checking.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -55,6 +55,8 @@ class Kind(IntEnum):
     DELIVERY = 3  # all outgoing connections
     USER = 4
     LISTENER = 5  # all connections to one listener
+    ARRIVING = 6  # connections from one address to one listener that are not decided about yet
+    TURNED_AWAY = 7  # connections to one listener that were refused and have not ended yet
 
 
 class _Layout:
