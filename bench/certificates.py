@@ -60,10 +60,10 @@ class Clock:
 
 
 class Authority:
-    """A root and an intermediate that sign host certificates."""
+    """A root and an intermediate that sign host certificates, all begun a day before `age` ago."""
 
-    def __init__(self) -> None:
-        self.now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    def __init__(self, age: datetime.timedelta = datetime.timedelta()) -> None:
+        self.now = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - age
         self.root_key = ec.generate_private_key(ec.SECP256R1())
         self.key = ec.generate_private_key(ec.SECP256R1())
         root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bench Root")])

@@ -28,7 +28,8 @@ from gatepost.policy.outbound import compile_routes
 from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
 from gatepost.policy.tls_out import HopNames, judge_tls, plan_tls
 from gatepost.policy.tls_words import tls_record
-from gatepost.probe.rehearse_facts import Doubt, Hosts, Trial, try_connection
+from gatepost.probe.rehearse_facts import Doubt, Hosts, try_connection
+from gatepost.probe.rehearse_trial import Trial
 from gatepost.store.records import ConnectionRow
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
@@ -172,7 +173,7 @@ def trial(rule: DestinationRule, **sections: Any) -> Trial:
         Anchors.from_pem(authority().root_pem),
         NO_CRLS,
         TODAY,
-        {hashlib.sha256(der).hexdigest(): der for issued in certificates() for der in issued.chain_der},
+        {hashlib.sha256(der).hexdigest(): der for issued in certificates() for der in issued.chain_der}.get,
     )
 
 
@@ -260,7 +261,7 @@ def test_a_certificate_that_is_gone_is_a_doubt_only_where_it_is_wanted() -> None
     row = record(CURIOUS, what, direct(CURIOUS, what))
     for level, doubt in ((TlsLevel.REQUIRED, None), (TlsLevel.REQUIRED_VERIFY, Doubt.NO_CERTIFICATE)):
         tried = trial(DestinationRule(level))
-        tried.certificates = {}
+        tried.certificate = {}.get
         assert try_connection(tried, hosts(row), row, DOMAIN).doubt is doubt
 
 

@@ -20,9 +20,10 @@ from gatepost.core.tlsa import TlsaAnswer, TlsaState, of_key
 from gatepost.pki.certificate import read_certificate
 from gatepost.policy.recorded import names_of
 from gatepost.probe.rehearse import Rehearsal
-from gatepost.probe.rehearse_facts import Answer, Doubt, Trial
+from gatepost.probe.rehearse_facts import Doubt
 from gatepost.probe.rehearse_mail import Deliveries, Fate, Replayed
 from gatepost.probe.rehearse_sessions import Cause, SessionDoubt, replay_session
+from gatepost.probe.rehearse_trial import Answer, Trial
 from gatepost.relay.services import Runtime
 from gatepost.store.records import Batch
 from gatepost.track.records import Joiner
@@ -66,7 +67,7 @@ def trial_of(runtime: Runtime, it: Gateway, batch: Batch, **more: Any) -> Trial:
         runtime.anchors,
         runtime.crls,
         it.services.today(),
-        {row.fingerprint: row.der for row in batch.certificates},
+        {row.fingerprint: row.der for row in batch.certificates}.get,
         **more,
     )
 

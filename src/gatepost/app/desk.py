@@ -1,11 +1,7 @@
-"""The desk: serves the control socket, runs the operations, owns `config.db` while the gateway runs.
+"""The desk: serves the control socket (`control_server`), runs the operations, owns `config.db` while the gateway runs.
 
 It has no key of its own: sealing and opening, activation, and questions to workers go to the supervisor over
 the channel. It runs at low priority in the workers' scheduling group, so that no report or search takes their time.
-
-A caller is known by the kernel's word (peer credentials) and must be root or the gateway's own user; `run/` is
-0700 before the socket exists. A frame that is too long, malformed or of another version ends its
-connection, and nothing else. Requests of one connection are answered in order, at most 64 connections at once.
 """
 
 from __future__ import annotations
@@ -18,13 +14,13 @@ import struct
 import traceback
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gatepost.app.alerts import MailedAlerts
 from gatepost.app.challenge_ports import ChallengePorts
 from gatepost.app.channel import Channel, DescriptorInbox
+from gatepost.app.control_server import ControlServer
 from gatepost.app.desk_jobs import Tools, make_jobs
 from gatepost.app.hardening import (
     become_background,
@@ -36,24 +32,13 @@ from gatepost.app.hardening import (
 from gatepost.app.jobs import Job, Jobs
 from gatepost.app.public_web import PublicWeb
 from gatepost.control.ops.tls_reports_received import JOB as RECEIVED_REPORTS
-from gatepost.control.ports import Caller, Gateway, Operations, WorkerAnswer
-from gatepost.control.protocol import (
-    LENGTH,
-    VERSION,
-    BadFrame,
-    decode_body,
-    decode_length,
-    encode_frame,
-    error_to_json,
-    short_address,
-)
+from gatepost.control.ports import Gateway, Operations, WorkerAnswer
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Event
 from gatepost.core.ports import Clock, Emit
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.payload import version_payload
-from gatepost.store.room import full_disk, no_room
 from gatepost.store.secrets import Keeper
 from gatepost.store.tls_reports_incoming import IncomingReports
 from gatepost.track.process_log import ProcessLog, SystemClock
@@ -258,112 +243,6 @@ class DeskRole:
             traceback.print_exception(error)
             os._exit(Exit.BUG)
         return self._log.bug(where, error)
-
-
-class ControlServer:
-    """`run/control.sock`: frames in, operations, frames out."""
-
-    def __init__(
-        self, home: Home, operations: Operations, on_bug: Callable[[str, BaseException], str]
-    ) -> None:
-        self._home = home
-        self._operations = operations
-        self._on_bug = on_bug
-        self._server: asyncio.Server | None = None
-        self._busy: set[asyncio.Task[None]] = set()
-        self._closing = False
-
-    async def open(self) -> None:
-        """Listen; a socket that a dead gateway left is replaced (the home's lock says that it is dead)."""
-        path = self._home.control_socket
-        path.parent.chmod(0o700)
-        with suppress(FileNotFoundError):
-            path.unlink()
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with short_address(path) as address:
-            listening.bind(address)
-        path.chmod(0o600)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listening)
-
-    async def close(self) -> None:
-        """Stop listening, cut what is open, and take the socket away."""
-        if self._server is None:
-            return
-        self._closing = True
-        self._server.close()
-        for task in self._busy:
-            task.cancel()
-        await asyncio.gather(*self._busy, return_exceptions=True)
-        with suppress(FileNotFoundError):
-            self._home.control_socket.unlink()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        uid = _peer(writer)
-        if task is None or uid not in (0, os.geteuid()) or len(self._busy) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._busy.add(task)
-        try:
-            while await self._one_request(reader, writer, Caller.local(uid)):
-                continue
-        except (BadFrame, asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            pass  # whatever it was, it concerns this connection only
-        except asyncio.CancelledError:
-            if not self._closing:
-                raise
-        finally:
-            self._busy.discard(task)
-            writer.close()
-
-    async def _one_request(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: Caller
-    ) -> bool:
-        async with asyncio.timeout(IDLE_SECONDS):
-            first = await reader.read(1)
-        if not first:
-            return False
-        async with asyncio.timeout(FRAME_SECONDS):
-            length = decode_length(first + await reader.readexactly(LENGTH.size - 1))
-            frame = decode_body(await reader.readexactly(length))
-        answer = {"v": VERSION, "id": frame.get("id"), **await self._dispatch(frame, caller)}
-        try:
-            writer.write(encode_frame(answer))
-        except BadFrame:
-            error = error_to_json(OperatorError("the answer is too long", "ask for less at a time"))
-            writer.write(encode_frame({"v": VERSION, "id": frame.get("id"), "error": error}))
-        async with asyncio.timeout(FRAME_SECONDS):
-            await writer.drain()
-        return True
-
-    async def _dispatch(self, frame: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-        op, args = frame.get("op"), frame.get("args", {})
-        if not isinstance(op, str) or not isinstance(args, dict):
-            raise BadFrame("a request has an operation and arguments")
-        try:
-            return {"result": await self._operations.call(op, args, caller)}
-        except OperatorError as error:
-            return {"error": error_to_json(error)}
-        except Exception as error:  # noqa: BLE001 - the boundary of the control socket: the desk goes on
-            if no_room(error):
-                return {"error": error_to_json(full_disk())}
-            reference = self._on_bug(f"operation {op}", error)
-            return {"error": error_to_json(internal_error(reference))}
-
-
-def internal_error(reference: str) -> OperatorError:
-    """What a caller is told of a bug: nothing but where to look."""
-    return OperatorError(
-        f"internal error, reference {reference}", "the gateway's log holds the details", code=Exit.BUG
-    )
-
-
-def _peer(writer: asyncio.StreamWriter) -> int:
-    """The user at the other end, as the kernel knows it (unix(7), SO_PEERCRED)."""
-    connection = writer.get_extra_info("socket")
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _pid, uid, _gid = _CREDENTIALS.unpack(raw)
-    return int(uid)
 
 
 def _stored_already() -> None:

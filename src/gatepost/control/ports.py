@@ -10,10 +10,27 @@ the supervisor behind a channel, offline it is None and a commit only stores. Bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gatepost.core.events import Event
+
+
+def _unheard(told: Mapping[str, Any]) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def _stays(hang_up: Callable[[], None]) -> None:
+    """This caller waits to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The caller's end while an operation runs. `tell` says how far it is; `on_hang_up` takes what is called once, when nobody waits for the
+    answer any more."""
+
+    tell: Callable[[Mapping[str, Any]], None] = _unheard
+    on_hang_up: Callable[[Callable[[], None]], None] = _stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +39,11 @@ class Caller:
 
     name: str
     uid: int
+    line: Line = field(default=Line(), compare=False, repr=False)
 
     @classmethod
-    def local(cls, uid: int) -> Caller:
-        return cls(f"local:{uid}", uid)
+    def local(cls, uid: int, line: Line = Line()) -> Caller:
+        return cls(f"local:{uid}", uid, line)
 
     @classmethod
     def gateway(cls) -> Caller:

@@ -6,7 +6,8 @@ A frame is four bytes of big-endian length and that many bytes of JSON (UTF-8), 
     answer    {"v": 1, "id": 1, "result": …}
     refusal   {"v": 1, "id": 1, "error": {"message": "…", "hint": "…", "code": 1, "problems": […]}}
 
-Requests of one connection are answered in order. A frame that is too long, no JSON, or of another version
+Requests of one connection are answered in order. Before the answer to a request with `"progress": true` there may come frames
+`{"v": 1, "id": 1, "progress": {…}}` that say how far it is. Whoever closes the connection gives up what can be given up. A frame that is too long, no JSON, or of another version
 ends the connection, nothing else. Refusals become `OperatorError` again on the other side.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,25 @@ def short_address(path: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def call(path: Path, op: str, args: Mapping[str, Any], timeout: float = 300.0) -> Any:
-    """Ask the running gateway for one operation and return its result.
+Told = Callable[[Mapping[str, Any]], None]
+"""Is told how far an operation is."""
+
+
+def call(
+    path: Path, op: str, args: Mapping[str, Any], timeout: float = 300.0, told: Told | None = None
+) -> Any:
+    """Ask the running gateway for one operation and return its result; `told` hears how far it is.
 
     Raises OperatorError: what the gateway refused; exit 69 when no gateway runs on this home; exit 75
-    when it ended, or did not answer within `timeout` seconds.
+    when it ended, or said nothing for `timeout` seconds.
     """
-    frame = _request(op, args)
+    frame = _request(op, args, progress=told is not None)
     with _connect(path, timeout) as connection:
         try:
             connection.sendall(frame)
-            body = _receive(connection, decode_length(_receive(connection, LENGTH.size)))
-            answer = decode_body(body)
+            while "progress" in (answer := _answer(connection)):
+                if told is not None:
+                    told(answer["progress"])
         except BadFrame as error:
             raise OperatorError(
                 f"the gateway and this command do not understand each other: {error}",
@@ -133,9 +141,14 @@ def call(path: Path, op: str, args: Mapping[str, Any], timeout: float = 300.0) -
     return answer.get("result")
 
 
-def _request(op: str, args: Mapping[str, Any]) -> bytes:
+def _answer(connection: socket.socket) -> dict[str, Any]:
+    return decode_body(_receive(connection, decode_length(_receive(connection, LENGTH.size))))
+
+
+def _request(op: str, args: Mapping[str, Any], *, progress: bool = False) -> bytes:
+    asks = {"progress": True} if progress else {}
     try:
-        return encode_frame({"v": VERSION, "id": 1, "op": op, "args": args})
+        return encode_frame({"v": VERSION, "id": 1, "op": op, "args": args, **asks})
     except BadFrame:
         raise OperatorError(
             f"what was given is too long: the gateway takes {MAX_FRAME >> 20} MB at once, files in base64",

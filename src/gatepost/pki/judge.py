@@ -43,6 +43,7 @@ __all__ = [
     "Judge",
     "Purpose",
     "judge_chain",
+    "turning_points",
 ]
 
 MAX_USED = 10  # certificates of one chain, the host's included
@@ -264,6 +265,16 @@ class Judge:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def turning_points(chain: Sequence[bytes], anchors: Anchors) -> tuple[float, ...]:
+    """The moments, in order, at which a certificate of the chain, or a root that could matter to it, begins to be valid or has ended.
+
+    Between two of them the chain has one verdict, as far as revocation lists do not change (`Crls.state`).
+    """
+    read = [certificate for certificate in _read(chain)[0] if certificate is not None]
+    known = (*read, *anchors.select(read))
+    return tuple(sorted({moment for one in known for moment in (one.not_before, one.not_after + 1)}))
 
 
 def _digest(chain: Sequence[bytes]) -> bytes:

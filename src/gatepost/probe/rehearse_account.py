@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatepost.core.tls import PeerCertificate
-from gatepost.probe.rehearse_facts import Doubt, Trial
+from gatepost.probe.rehearse_facts import Doubt
 from gatepost.probe.rehearse_mail import Fate, Refused, Replayed
 from gatepost.probe.rehearse_sessions import Cause, Mails, SessionDoubt
+from gatepost.probe.rehearse_trial import Trial
 
 MAX_ENTRIES = 200  # destinations, senders, groups of doubt
 MAX_REASONS = 10  # of one entry

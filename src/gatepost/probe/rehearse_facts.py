@@ -12,16 +12,14 @@ least has no newer one in common with us.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from gatepost.config.model import Document, Protocol
+from gatepost.config.model import Protocol
 from gatepost.core.tls import (
     NO_WISHES,
-    PeerCertificate,
     TlsFacts,
     TlsOutcome,
     TlsPlan,
@@ -29,16 +27,13 @@ from gatepost.core.tls import (
     TlsWishes,
 )
 from gatepost.core.tlsa import TlsaAnswer
-from gatepost.pki.certificate import describe
-from gatepost.pki.judge import Anchors, ChainVerdict, Crls, Judge, Purpose
-from gatepost.policy.admit import Rules
 from gatepost.policy.destinations import notice_rule
 from gatepost.policy.dnssec import wants_dnssec
-from gatepost.policy.observed import Handshake, Judged, server_facts
+from gatepost.policy.observed import Handshake, server_facts
 from gatepost.policy.recorded import NOT_ASKED, names_of, sts_of, tlsa_of
 from gatepost.policy.requiretls import strengthened
-from gatepost.policy.route import Routes
-from gatepost.policy.tls_out import DestinationRule, DestinationTable, HopNames, judge_tls, plan_tls
+from gatepost.policy.tls_out import DestinationRule, HopNames, judge_tls, plan_tls
+from gatepost.probe.rehearse_trial import Trial
 from gatepost.store.records import ConnectionRow
 from gatepost.wire.mta_sts import StsPolicy
 
@@ -57,58 +52,6 @@ class Doubt(StrEnum):
     OTHER_NAME = "other-name"
     OTHER_ROUTE = "other-route"
     NO_RECORD = "no-record"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What DNS says today of one host of a destination."""
-
-    names: HopNames
-    tlsa: TlsaAnswer | None
-    sts: tuple[str, StsPolicy] | None
-
-
-Answers = Mapping[tuple[str, str, str, int], Answer]
-"""Today's answers by recipient domain, host, address and port."""
-
-
-@dataclass(slots=True)
-class Trial:
-    """The policy to be tried, with what it is tried by. `certificates` are those of recorded chains, DER by SHA-256.
-
-    Used by one thread: the judge remembers.
-    """
-
-    document: Document
-    destinations: DestinationTable
-    routes: Routes
-    rules: Rules
-    anchors: Anchors
-    crls: Crls
-    today: date
-    certificates: Mapping[str, bytes] = field(default_factory=dict)
-    answers: Answers = field(default_factory=dict)
-    judge: Judge = field(default_factory=Judge)
-    _described: dict[bytes, PeerCertificate] = field(default_factory=dict)
-
-    def judged(self, at: float) -> Judged:
-        """The judge at a time."""
-
-        def judged(chain: Sequence[bytes], purpose: Purpose) -> ChainVerdict:
-            return self.judge.judge_chain(chain, self.anchors, at, purpose, self.crls)
-
-        return judged
-
-    def described(self, der: bytes) -> PeerCertificate:
-        known = self._described.get(der)
-        if known is None:
-            known = self._described[der] = describe(der)
-        return known
-
-    def chain(self, fingerprints: Sequence[str]) -> tuple[bytes, ...] | None:
-        """The certificates of a chain; None when one is not kept any more."""
-        found = tuple(self.certificates[one] for one in fingerprints if one in self.certificates)
-        return found if len(found) == len(fingerprints) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +248,7 @@ def _facts_of(trial: Trial, row: ConnectionRow, plan: TlsPlan) -> TlsFacts | Dou
     seen = Handshake(tls["protocol"], tls["cipher"], tls["group"], chain or ())
     if chain is None and _needs_chain(plan):
         return Doubt.NO_CERTIFICATE
-    return server_facts(plan, seen, row.at, trial.judged(row.at), trial.described)
+    return server_facts(plan, seen, row.at, trial.judged(tls["chain"], row.at), trial.described)
 
 
 def _needs_chain(plan: TlsPlan) -> bool:

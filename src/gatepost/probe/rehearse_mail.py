@@ -20,7 +20,8 @@ from gatepost.policy.destinations import NOTICE_PATH
 from gatepost.policy.recorded import names_of
 from gatepost.policy.route import FixedHosts, NextHop, Reject, RouteHost, UseAddress, UseDns
 from gatepost.policy.tls_out import HopNames
-from gatepost.probe.rehearse_facts import Doubt, Hosts, Trial, Verdict, try_connection
+from gatepost.probe.rehearse_facts import Doubt, Hosts, Verdict, try_connection
+from gatepost.probe.rehearse_trial import Answers, Memory, Trial
 from gatepost.store.records import ConnectionRow, DeliveryRow
 
 DELIVERED = "delivered"
@@ -67,6 +68,7 @@ class Replayed:
 class _Attempt:
     """How one attempt goes. `broken`: a handshake broke; `no_clear`: TLS failed behind the 220, so no later host is taken in clear."""
 
+    domain: str
     wishes: TlsWishes
     passed: Verdict | None = None
     refused: list[Refused] = field(default_factory=list)
@@ -75,10 +77,6 @@ class _Attempt:
     broken: bool = False
     no_clear: bool = False
     today: bool = False
-
-
-_Known = dict[tuple[int, int, str, int, TlsWishes], _Attempt]
-"""The attempts that were gone through already: first connection, how many, for which domain, after how many broken ones, and what the message asks."""
 
 
 class Deliveries:
@@ -97,6 +95,9 @@ class Deliveries:
             if not attempt:
                 self._of_domain.setdefault(row.domain, []).append(attempt)
             attempt.append(row)
+        self._tried: Trial | None = None
+        self._answers: Answers = {}
+        self._attempted: Memory[_Attempt] = Memory()
         self._messages: dict[tuple[int, str], list[DeliveryRow]] = {}
         for delivery in deliveries:
             self._messages.setdefault((delivery.mid, delivery.domain), []).append(delivery)
@@ -104,18 +105,22 @@ class Deliveries:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def fingerprints(self) -> set[str]:
-        """The certificates that a replay may ask for."""
-        rows = (row for attempt in self._attempts.values() for row in attempt)
-        return {one for row in rows if row.facts["tls"] is not None for one in row.facts["tls"]["chain"]}
-
     def replay(self, trial: Trial) -> Iterator[Replayed]:
         """Each message under the policy, in the order in which they were tried first."""
-        known: _Known = {}  # many messages share connection and domain
+        self._remember_for(trial)
         for rows in self._messages.values():
-            yield self._message(trial, rows, known)
+            yield self._message(trial, rows)
 
-    def _message(self, trial: Trial, rows: Sequence[DeliveryRow], known: _Known) -> Replayed:
+    def _remember_for(self, trial: Trial) -> None:
+        """What was worked out holds for one trial; where its answers are others now, not for their domains."""
+        if trial is not self._tried:
+            self._tried, self._attempted = trial, Memory()
+        elif trial.answers is not self._answers:
+            changed = {domain for domain, *_ in (*trial.answers, *self._answers)}
+            self._attempted.forget(lambda attempt: attempt.domain in changed)
+        self._answers = trial.answers
+
+    def _message(self, trial: Trial, rows: Sequence[DeliveryRow]) -> Replayed:
         last = next((row for row in reversed(rows) if row.result == DELIVERED), rows[-1])
         made = Replayed(
             last.mid,
@@ -135,12 +140,12 @@ class Deliveries:
         for row in rows:
             hops = self._hops(row)
             if hops is None:
-                attempts.append(_Attempt(wishes, doubt=Doubt.NO_RECORD))
+                attempts.append(_Attempt(row.domain, wishes, doubt=Doubt.NO_RECORD))
                 continue
             if not hops:
                 continue  # no host was found at all
             called = hops
-            attempt = self._attempt(trial, hops, row.domain, broken, wishes, known)
+            attempt = self._attempt(trial, hops, row.domain, broken, wishes)
             attempts.append(attempt)
             if attempt.passed is not None:
                 break
@@ -149,7 +154,7 @@ class Deliveries:
             # Tried again, as the recorded policy had no reason to: in clear in the end, if the rule says so.
             after = trial.destinations.find(last.domain, trial.today).preferred_clear_after
             if called and broken and after is not None:
-                attempts.append(self._attempt(trial, called, last.domain, after, wishes, known))
+                attempts.append(self._attempt(trial, called, last.domain, after, wishes))
         _decide(made, attempts)
         return made
 
@@ -172,12 +177,11 @@ class Deliveries:
         domain: str,
         broken: int,
         wishes: TlsWishes,
-        known: _Known,
     ) -> _Attempt:
-        key = (id(hops[0]), len(hops), domain, broken, wishes)
-        if (before := known.get(key)) is not None:
+        key = (domain, broken, wishes, *(_likeness(trial, row) for row in hops))
+        if (before := self._attempted.get(key)) is not None:
             return before
-        made = known[key] = _Attempt(wishes)
+        made = self._attempted.put(key, _Attempt(domain, wishes))
         for number, row in enumerate(hops):
             again = number + 1 < len(hops) and _same_host(row, hops[number + 1])
             self._host(trial, row, domain, made, broken, tried_again=again)
@@ -246,6 +250,13 @@ class Deliveries:
             self._host(trial, row, domain, made, broken)
             if made.passed is not None:
                 return
+
+
+def _likeness(trial: Trial, row: ConnectionRow) -> tuple[Any, ...]:
+    """What a decision about a connection rests on. Equal facts are one object, which the records that are replayed keep alive."""
+    tls = row.facts["tls"]
+    epoch = trial.epoch(tls["chain"], row.at) if tls is not None else None
+    return id(row.facts), row.domain, row.host, row.address, row.port, bool(row.dcid), epoch
 
 
 def _wishes(last: DeliveryRow, connection: ConnectionRow | None) -> TlsWishes:

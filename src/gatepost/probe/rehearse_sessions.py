@@ -23,7 +23,8 @@ from gatepost.policy.admit import AUTH_REQUIRED, Admission, ListenerRules, admit
 from gatepost.policy.hat import NameState, NoScore, PeerName, Score
 from gatepost.policy.observed import client_facts
 from gatepost.policy.tls_in import judge_client
-from gatepost.probe.rehearse_facts import Trial, older
+from gatepost.probe.rehearse_facts import older
+from gatepost.probe.rehearse_trial import Trial
 from gatepost.store.records import SessionRow
 
 _REASONS_OF_TLS = ("TLS is mandatory for ", "client certificate ")  # what `policy.tls_in` refuses a MAIL with
@@ -143,7 +144,7 @@ def _inside(trial: Trial, rules: ListenerRules, admission: Admission, row: Sessi
     chain = trial.chain(fingerprints)
     if chain is None or (asked.get("fingerprint") and not fingerprints):
         return Answer(tls=True, doubt=SessionDoubt.NO_CERTIFICATE)
-    seen = client_facts(chain, trial.judged(row.at), trial.described)
+    seen = client_facts(chain, trial.judged(fingerprints, row.at), trial.described)
     refused = judge_client(rule.level, rule.client, seen).refusal
     if refused is None:
         return Answer(tls=True)

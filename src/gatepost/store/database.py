@@ -39,6 +39,23 @@ def open_database(path: Path, schema: str, version: int, *, synchronous: str = "
     return connection
 
 
+def open_to_read(path: Path, version: int) -> apsw.Connection:
+    """Open a database that is there, for questions only: nothing is made or changed. Raises NewerForm, or apsw.Error."""
+    connection = apsw.Connection(
+        str(path), flags=apsw.SQLITE_OPEN_READWRITE
+    )  # the log's index is shared memory
+    try:
+        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+        connection.execute("PRAGMA query_only=ON")
+        found = connection.execute("PRAGMA user_version").get
+        if found > version:
+            raise NewerForm(f"it has form {found}, this release knows {version}")
+    except (apsw.Error, NewerForm):
+        connection.close()
+        raise
+    return connection
+
+
 def _migrate(connection: apsw.Connection, schema: str, version: int) -> None:
     if connection.execute("PRAGMA user_version").get == version:
         return  # a reader waits for nobody

@@ -21,7 +21,7 @@ from typing import Any
 import apsw
 import orjson
 
-from gatepost.store.database import open_database, transaction
+from gatepost.store.database import open_database, open_to_read, transaction
 
 SCHEMA_VERSION = 1
 MAX_CERTIFICATES = 50_000
@@ -146,6 +146,13 @@ class RecordStore:
         """For a reader: None while nothing was ever recorded."""
         return cls.open(path) if path.exists() else None
 
+    @classmethod
+    def open_to_read(cls, path: Path) -> RecordStore | None:
+        """For a reader in a process of its own: None while nothing was ever recorded. Raises NewerForm, or RecordsFailed."""
+        if not path.exists() or not path.stat().st_size:
+            return None
+        return cls(open_to_read(path, SCHEMA_VERSION))
+
     def close(self) -> None:
         self._db.close()
 
@@ -259,7 +266,12 @@ class RecordStore:
             " WHERE at >= ? ORDER BY number",
             (since,),
         )
-        return (DeliveryRow(*row) for row in rows)
+        same: dict[str, str] = {}  # domains come again and again
+        for at, mid, domain, recipients, sender_domain, *more in rows:
+            if len(same) >= _MAX_SHARED:
+                same.clear()
+            sender = same.setdefault(sender_domain, sender_domain)
+            yield DeliveryRow(at, mid, same.setdefault(domain, domain), recipients, sender, *more)
 
     def sessions(self, since: float) -> Iterator[SessionRow]:
         rows = self._db.execute(
@@ -277,14 +289,26 @@ class RecordStore:
         )
         return [_session(row) for row in rows]
 
+    def count(self, since: float, limit: int) -> int:
+        """How many connections, deliveries and sessions there are from a time on; of each kind `limit` are counted."""
+        return sum(
+            int(
+                self._db.execute(
+                    f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE at >= ? LIMIT ?)", (since, limit)
+                ).get
+            )
+            for table in _TABLES
+        )
+
+    def certificate(self, fingerprint: str) -> bytes | None:
+        """The DER of one certificate; None when it is not kept."""
+        der = self._db.execute("SELECT der FROM certificate WHERE fingerprint = ?", (fingerprint,)).get
+        return bytes(der) if der is not None else None
+
     def certificates(self, fingerprints: Iterable[str]) -> dict[str, bytes]:
         """DER by fingerprint, of those that are kept."""
-        found = {}
-        for fingerprint in set(fingerprints):
-            der = self._db.execute("SELECT der FROM certificate WHERE fingerprint = ?", (fingerprint,)).get
-            if der is not None:
-                found[fingerprint] = bytes(der)
-        return found
+        found = ((one, self.certificate(one)) for one in set(fingerprints))
+        return {one: der for one, der in found if der is not None}
 
     def reach(self) -> Reach:
         """How much there is, from when to when."""

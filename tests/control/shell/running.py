@@ -14,7 +14,7 @@ import typer
 from click.testing import CliRunner
 from tests.control.kit import Bench
 
-from gatepost.app.desk import ControlServer
+from gatepost.app.control_server import ControlServer
 from gatepost.control.ops.door import Door, read_here
 from gatepost.control.shell import make_app
 from gatepost.core.errors import OperatorError

@@ -8,8 +8,9 @@ read by its type, and one that an operation does not know is refused.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gatepost.control.ports import Caller, Gateway
@@ -28,6 +29,25 @@ Reader = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Reads a hostile file (`reading.read`), in a child or here."""
 
 
+class OneAtATime:
+    """A place for what is so large that there is to be one of it."""
+
+    def __init__(self, taken: str) -> None:
+        self._taken = taken
+        self._busy = False
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold the place. Raises OperatorError (exit 75) while another has it."""
+        if self._busy:
+            raise OperatorError(self._taken, "try again when it has ended", code=Exit.TRY_AGAIN)
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What operations work with. `gateway` is None while none runs on this home.
@@ -43,6 +63,7 @@ class Context:
     emit: Emit
     read: Reader
     inventory: Callable[[], Inventory]
+    replays: OneAtATime = field(default_factory=lambda: OneAtATime("another large rehearsal is running"))
 
     def running(self) -> Gateway:
         """The running gateway. Raises OperatorError (exit 69) where there is none."""

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from gatepost.control.ports import Caller
-from gatepost.control.protocol import call
+from gatepost.control.ports import Caller, Line
+from gatepost.control.protocol import Told, call
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.store.home import Home
 
@@ -38,8 +38,15 @@ class Client:
 
     def call(self, op: str, **args: Any) -> Any:
         """Run an operation, wherever it can. Raises OperatorError."""
+        return self._call(op, args, None)
+
+    def follow(self, op: str, told: Told, **args: Any) -> Any:
+        """Run an operation that may take long; `told` hears how far it is."""
+        return self._call(op, args, told)
+
+    def _call(self, op: str, args: Mapping[str, Any], told: Told | None) -> Any:
         try:
-            result = call(self.home.control_socket, op, args)
+            result = call(self.home.control_socket, op, args, told=told)
         except OperatorError as error:
             if error.code is not Exit.NOT_RUNNING:
                 raise
@@ -47,7 +54,7 @@ class Client:
             self.online = True
             return result
         self.online = False
-        return self._call_here(op, args)
+        return self._call_here(op, args, told)
 
     def call_running(self, op: str, **args: Any) -> Any:
         """Run an operation that only a running gateway can do (exit 69 without one)."""
@@ -66,7 +73,7 @@ class Client:
             if not self.home.config_db.exists():
                 self._call_here("", {})
 
-    def _call_here(self, op: str, args: Mapping[str, Any]) -> Any:
+    def _call_here(self, op: str, args: Mapping[str, Any], told: Told | None = None) -> Any:
         """Run an operation in this process, under the lock and with the owner's identity; none for an empty name."""
         import asyncio
 
@@ -76,7 +83,7 @@ class Client:
         from gatepost.store.secrets import LocalKeeper, read_master_key
 
         home, clock = self.home, MachineClock()
-        caller = Caller.local(os.geteuid())
+        caller = Caller.local(os.geteuid(), Line(told) if told is not None else Line())
         home.initialise(os.environ)
         if os.geteuid() == 0 and home.owner().uid != 0:
             _load_everything()

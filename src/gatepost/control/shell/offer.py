@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from gatepost.control.shell.client import Client
-from gatepost.control.shell.rehearse_screen import say_rehearsal
+from gatepost.control.shell.rehearse_screen import Progress, say_rehearsal
 from gatepost.control.shell.screen import note, paragraph, say
 from gatepost.core.errors import OperatorError
 
@@ -30,7 +30,9 @@ def offer_rehearsal(client: Client, source: Mapping[str, Any], what: str) -> Non
     _list(found)
     if not typer.confirm("Rehearse it over the recorded mail first?", default=False):
         return
-    say_rehearsal(client.call("policy.rehearse", **source), what)
+    with Progress() as told:
+        rehearsed = client.follow("policy.rehearse", told, **source)
+    say_rehearsal(rehearsed, what)
     say()
     if not typer.confirm("Go on?", default=False):
         raise OperatorError("nothing was committed", "change it, or apply it as it is when you are sure")

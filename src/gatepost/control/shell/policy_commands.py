@@ -10,7 +10,7 @@ import typer
 from gatepost.control.shell.client import Client
 from gatepost.control.shell.files import read_file
 from gatepost.control.shell.options import HomeOption, JsonOption, group
-from gatepost.control.shell.rehearse_screen import PENDING, file_name, say_rehearsal
+from gatepost.control.shell.rehearse_screen import PENDING, Progress, file_name, say_rehearsal
 from gatepost.control.shell.screen import note_problems, say_json
 
 
@@ -50,7 +50,8 @@ def rehearse(
         args["text"] = b64encode(read_file(file)).decode("ascii")
     if days is not None:
         args["days"] = days
-    found = Client(home).call("policy.rehearse", **args)
+    with Progress() as told:
+        found = Client(home).follow("policy.rehearse", told, **args)
     note_problems(found["warnings"])
     if as_json:
         say_json(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ REASONS = 3
 NAMES = 4
 PENDING = "your pending changes"
 _INDENT = "    "
+_GONE_THROUGH = {"outgoing": "outgoing messages", "incoming": "incoming sessions"}
 _SECURITY = {
     "clear": "in clear",
     "encrypted": "encrypted, not verified",
@@ -25,6 +27,32 @@ _SECURITY = {
 def file_name(file: str) -> str:
     """What a policy from `file` is called on the screen."""
     return "standard input" if file == STANDARD else file
+
+
+class Progress:
+    """How far a long rehearsal is: one line on standard error that changes, where somebody watches, and is gone at the end."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty()
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+
+    def __call__(self, told: Mapping[str, Any]) -> None:
+        if self._watched:
+            self._shown = True
+            noun = _GONE_THROUGH.get(told["what"], told["what"])
+            self._write(f"\r\x1b[K{told['done']:,} of {told['of']:,} {noun}")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def say_rehearsal(found: Mapping[str, Any], what: str) -> None:
