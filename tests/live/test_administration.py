@@ -254,8 +254,8 @@ def test_follow_prints_lines_as_they_come(site: Site) -> None:
 
 def test_events_say_the_same_as_lines(site: Site, two_messages: tuple[int, int]) -> None:
     mid, _ = two_messages
-    file = site.gateway.home / "logs" / "events.jsonl"
-    events = [json.loads(line) for line in file.read_text().splitlines()]
+    site.gateway.event("MessageFinished", rf'"mid":{mid}\b')
+    events = [json.loads(line) for line in site.gateway.events.all]
     kinds = [event["event"] for event in events if event.get("mid") == mid]
     assert kinds == [
         "MessageStarted",

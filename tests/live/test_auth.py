@@ -5,7 +5,6 @@ Users are made with `gatepost user`. Each test that fails on purpose has an addr
 
 from __future__ import annotations
 
-import json
 import re
 import smtplib
 from base64 import b64encode
@@ -287,10 +286,4 @@ def test_a_user_who_is_disabled_sends_no_more(site: Site) -> None:
 def _failed(site: Site, user: str) -> dict[str, Any]:
     """The JSON event of the first failure of a user."""
     site.gateway.wait_for_log(rf"SMTP Auth: \(ICID \d+\) failed for user: {user} ")
-    rows = (
-        json.loads(line) for line in (site.gateway.home / "logs" / "events.jsonl").read_text().splitlines()
-    )
-    found: dict[str, Any] = next(
-        row for row in rows if row["event"] == "SmtpAuthFailed" and row["user"] == user
-    )
-    return found
+    return site.gateway.event("SmtpAuthFailed", f'"user":"{user}"')

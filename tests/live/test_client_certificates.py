@@ -5,9 +5,7 @@ Every certificate goes the whole way: the handshake comes up, whoever shows it, 
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +18,6 @@ from tests.fakes.ca import CLIENT_AUTH, SERVER_AUTH, Issued, TestAuthority, self
 from tests.live.peers.clients import s_client, swaks
 from tests.live.peers.gateway import Document, document
 from tests.live.peers.postfix import Postfix
-from tests.live.peers.processes import PATIENCE
 from tests.live.peers.receiver import ScriptedReceiver
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import about
@@ -118,14 +115,8 @@ class Site:
         return [re.sub(rf"\bICID {icid}\b", "ICID I", line) for line in lines[2:]]
 
     def event(self) -> dict[str, Any]:
-        """What the log of events has of the last connection; it may be written a moment behind the lines."""
-        path, deadline = self.gateway.home / "logs" / "events.jsonl", time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            for row in map(json.loads, path.read_text().rpartition("\n")[0].splitlines()):
-                if row["event"] == "InboundTlsEstablished" and row["icid"] == self.icid:
-                    return dict(row)
-            time.sleep(0.02)
-        pytest.fail(f"no event of the handshake of ICID {self.icid} within {PATIENCE:.0f} s")
+        """What the log of events has of the last connection."""
+        return self.gateway.event("InboundTlsEstablished", f'"icid":{self.icid},')
 
 
 @pytest.fixture(scope="module")

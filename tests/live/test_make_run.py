@@ -131,11 +131,15 @@ def test_one_message_is_relayed_over_tls_both_ways_and_ctrl_c_leaves_only_the_ho
     mid = re.search(r"answered 250 2\.0\.0 Ok: queued as ([0-9]+)", said)
     assert mid, run.text
     number = mid[1]
+    came = re.search(
+        r"New SMTP ICID ([0-9]+) interface Management \(127\.0\.0\.1\) address 127\.0\.0\.1", said
+    )
+    assert came, run.text  # numbers of connections are each worker's own
     for line in (
-        rf"New SMTP ICID {number} interface Management \(127\.0\.0\.1\) address 127\.0\.0\.1",
-        rf"ICID {number} TLS success protocol TLSv1\.3 cipher TLS_AES_",
+        rf"ICID {came[1]} TLS success protocol TLSv1\.3 cipher TLS_AES_",
+        rf"MID {number} ICID {came[1]} From: <",
         rf"MID {number} queued for delivery",
-        rf"DCID {number} TLS success protocol TLSv1\.3 cipher TLS_AES_",
+        r"DCID [0-9]+ TLS success protocol TLSv1\.3 cipher TLS_AES_",
         rf"MID {number} RID \[0\] Response '2\.0\.0 Ok: kept as message 1 by the sink'",
         rf"Message finished MID {number} done",
         r"over TLSv1\.3, TLS_AES_",

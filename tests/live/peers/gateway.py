@@ -103,6 +103,7 @@ class Gateway:
         self.files.mkdir(parents=True)
         self._program: Program | None = None
         self._followed: FileLines | None = None
+        self._followed_events: FileLines | None = None
 
     # What the administrator does
 
@@ -219,8 +220,9 @@ class Gateway:
         """Ends what is left of it."""
         if self._program is not None:
             self._program.kill()
-        if self._followed is not None:
-            self._followed.close()
+        for followed in (self._followed, self._followed_events):
+            if followed is not None:
+                followed.close()
 
     # What it says
 
@@ -230,6 +232,18 @@ class Gateway:
         if self._followed is None:
             self._followed = FileLines(self.home / "logs" / "mail_logs")
         return self._followed.lines
+
+    @property
+    def events(self) -> Lines:
+        """The log of events, followed from its first line. It is written a moment behind the mail log."""
+        if self._followed_events is None:
+            self._followed_events = FileLines(self.home / "logs" / "events.jsonl")
+        return self._followed_events.lines
+
+    def event(self, kind: str, pattern: str = "") -> dict[str, Any]:
+        """The first event of this kind with the pattern in its line behind that."""
+        found: dict[str, Any] = json.loads(self.events.wait_for(rf'^{{"event":"{kind}".*{pattern}').string)
+        return found
 
     def wait_for_log(self, pattern: str, *, count: int = 1, timeout: float = PATIENCE) -> re.Match[str]:
         """The match of the `count`-th mail log line that has the pattern in it."""
