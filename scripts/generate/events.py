@@ -93,6 +93,8 @@ SAMPLES: dict[str, Any] = {
     "organization": "Partner Ltd",
     "origin": "reports@partner.example",
     "report": 12,
+    "submitter_verified": True,
+    "signer": "partner.example",
     "successful": 117,
     "way": "mail",
     "group": "UNKNOWNLIST",

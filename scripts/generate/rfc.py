@@ -84,6 +84,8 @@ TITLES = {
     8461: "MTA-STS",
     8463: "DKIM: Ed25519",
     8555: "ACME",
+    8601: "Words for results of authentication",
+    8616: "Mail authentication for internationalized mail",
     8689: "SMTP Require TLS Option",
     8737: "ACME: tls-alpn-01",
     8738: "ACME: IP addresses",

@@ -4,41 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.dkim_signer import Key, signed
 from tests.wire.test_tlsrpt_received import PLAIN, REPORT, mail
 
 from gatepost.app import received_reports_job
 from gatepost.app.received_reports_job import AGAIN, DAY, LOOK, META, ReceivedReportsJob
+from gatepost.config.model import Document
 from gatepost.control.ops.door import read_here
+from gatepost.control.tls_report_keys import KeyLookUps
 from gatepost.core.event import Event
 from gatepost.core.ports import Alert
-from gatepost.core.received_report_events import TlsReportReceived, TlsReportRefused
+from gatepost.core.received_report_events import TlsReportJudged, TlsReportReceived, TlsReportRefused
+from gatepost.net.dns_answer import DnsAnswer, DnsStatus
 from gatepost.store.config_store import ConfigStore, Content
 from gatepost.store.home import Home
-from gatepost.store.tls_reports_incoming import Came, IncomingReports
-from gatepost.store.tls_reports_received import ReceivedReportStore
+from gatepost.store.tls_reports_incoming import STALE, Came, IncomingReports
+from gatepost.store.tls_reports_received import ReceivedReportStore, ReportRow
 from gatepost.wire.tlsrpt import MAX_COUNT, MAX_POLICIES
 
 BEGIN = 1_795_392_000.0  # 2026-11-23, the day of the report
 
 
+KEY = Key.ed25519()
+NAME = "s1._domainkey.partner.example"
+
+
 class Bench:
-    """Clock, alert port and log in one."""
+    """Clock, alert port, log and DNS in one. A text that is None is one that the DNS does not tell."""
 
     def __init__(self, home: Home, store: ConfigStore) -> None:
+        self.texts: dict[str, str | None] = {NAME: KEY.record()}
         self.home = home
         self.store = store
         self.at = BEGIN + 1.5 * DAY
         self.alerts: list[Alert] = []
         self.events: list[Event] = []
         self.incoming = IncomingReports(home.received_tls_reports)
-        document = {"mta_sts_policies": [{"domain": "example.net", "mode": "none"}]}
-        store.commit(0, Content(document), "test", "", self.at)
+        self.configure()
         self.restart()
+
+    def configure(self, **section: Any) -> None:
+        document = {
+            "mta_sts_policies": [{"domain": "example.net", "mode": "none"}],
+            "tls_reports_received": section,
+        }
+        self.store.commit(self.store.latest_number(), Content(document), "test", "", self.at)
 
     def now(self) -> float:
         return self.at
@@ -53,10 +70,22 @@ class Bench:
         self.events.append(event)
 
     def restart(self) -> None:
-        self.job = ReceivedReportsJob(self.home, self.store, self, self.emit, self, read=read_here)
+        self.job = ReceivedReportsJob(
+            self.home, self.store, self, self.emit, self, read=read_here, keys=self.keys
+        )
 
-    def put(self, name: str, content: bytes) -> None:
-        self.incoming.put(name, Came("mail", "reports@partner.example", self.at, 7), content)
+    @asynccontextmanager
+    async def keys(self, document: Document) -> AsyncIterator[KeyLookUps]:
+        yield KeyLookUps(self)
+
+    async def txt(self, name: str) -> DnsAnswer[str]:
+        text = self.texts.get(name, "")
+        if text is None:
+            return DnsAnswer(DnsStatus.TEMPORARY, detail="no answer within 5 s")
+        return DnsAnswer(DnsStatus.FOUND, (text,)) if text else DnsAnswer(DnsStatus.NXDOMAIN)
+
+    def put(self, name: str, content: bytes, way: str = "https") -> None:
+        self.incoming.put(name, Came(way, "reports@partner.example", self.at, 7), content)
 
     def look(self, after: float = 0.0) -> float:
         self.at += after
@@ -65,8 +94,11 @@ class Bench:
         return asyncio.run(self.job.run())
 
     def kept(self) -> int:
+        return len(self.rows())
+
+    def rows(self) -> list[ReportRow]:
         with ReceivedReportStore.open(self.home.received_tls_reports) as reports:
-            return len(reports.reports(0))
+            return reports.reports(0)
 
 
 @pytest.fixture
@@ -93,7 +125,7 @@ def test_with_nothing_there_it_makes_nothing(bench: Bench) -> None:
 
 
 def test_what_came_is_read_kept_and_removed(bench: Bench) -> None:
-    bench.put("7", mail())
+    bench.put("7", mail(), "mail")
     bench.put("post-1", PLAIN)
     assert bench.look() == LOOK
     assert bench.incoming.names() == []
@@ -139,7 +171,7 @@ def test_failures_are_told_once_a_day_and_together(bench: Bench) -> None:
     (alert,) = bench.alerts
     assert (alert.key, alert.severity) == ("tlsrpt:example.net", "information")
     assert "3 of 120." in alert.text
-    assert "Partner Ltd: 3 of 120 (certificate-expired 2)" in alert.text
+    assert "Partner Ltd (not verified): 3 of 120 (certificate-expired 2)" in alert.text
     bench.put("2", report(2, failed=60, successful=40))
     bench.look(3600)
     assert bench.alerts == []
@@ -219,3 +251,114 @@ def test_the_largest_counts_that_are_taken_can_be_kept(bench: Bench) -> None:
     with ReceivedReportStore.open(bench.home.received_tls_reports) as reports:
         (row,) = reports.reports(0)
     assert sum(one.failed for one in row.domains) == MAX_POLICIES * MAX_COUNT
+
+
+# --- whom they are from ---------------------------------------------------------------------------------
+
+
+def signed_report(number: int, **keys: Any) -> bytes:
+    return signed(mail("application/tlsrpt+json", report(number, **keys)), KEY)
+
+
+def test_a_signed_report_is_verified_and_raises_an_alert(bench: Bench) -> None:
+    bench.put("7", signed_report(1), "mail")
+    bench.look()
+    (event,) = bench.events
+    assert isinstance(event, TlsReportReceived)
+    assert (event.submitter_verified, event.signer) == (True, "partner.example")
+    (alert,) = bench.alerts
+    assert "Partner Ltd (verified: partner.example): 3 of 120" in alert.text
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (mail("application/tlsrpt+json", report(1)), "the mail has no DKIM signature"),
+        (signed_report(1).replace(b"A report.", b"A rumour."), "the body is not the one that partner"),
+        (signed_report(1).replace(b"s=s1", b"s=s2"), "there is no record"),
+        (signed(mail("application/tlsrpt+json", report(1)), KEY, d="evil.example"), "evil.example"),
+    ],
+)
+def test_what_is_not_verified_is_kept_and_raises_no_alert_unless_that_is_wanted(
+    bench: Bench, content: bytes, why: str
+) -> None:
+    bench.texts["s1._domainkey.evil.example"] = KEY.record()
+    bench.put("7", content, "mail")
+    bench.look()
+    (event,) = bench.events
+    assert isinstance(event, TlsReportReceived)
+    assert not event.submitter_verified
+    assert why in event.reason
+    assert (bench.alerts, bench.kept()) == ([], 1)
+    bench.configure(verified_only=False)
+    bench.put("8", content.replace(b'"report-id": "1"', b'"report-id": "2"'), "mail")
+    bench.put("9", mail("application/tlsrpt+json", report(3)), "mail")
+    bench.look(DAY)
+    assert [alert.key for alert in bench.alerts] == ["tlsrpt:example.net"]
+
+
+def test_a_key_that_is_not_to_be_had_is_asked_for_again(bench: Bench) -> None:
+    bench.texts[NAME] = None
+    bench.put("7", signed_report(1), "mail")
+    bench.look()
+    (row,) = bench.rows()
+    assert (row.proof.verified, row.proof.result) == (False, "temperror")
+    assert row.proof.due == bench.at + 300
+    bench.texts[NAME] = KEY.record()
+    bench.restart()
+    bench.look(299)
+    assert bench.rows() == [row]
+    bench.look(1)
+    (event,) = bench.events
+    assert isinstance(event, TlsReportJudged)
+    assert (event.report, event.submitter_verified, event.signer) == (1, True, "partner.example")
+    assert len(bench.alerts) == 1
+    assert bench.rows()[0].proof.verified
+    bench.look(DAY)
+    assert (bench.events, bench.alerts) == ([], [])
+
+
+def test_after_a_day_a_key_is_given_up_and_the_report_stays_unverified(bench: Bench) -> None:
+    bench.texts[NAME] = None
+    bench.put("7", signed_report(1), "mail")
+    bench.look()
+    events: list[Event] = []
+    for _ in range(30):
+        bench.look(3600)
+        events += bench.events
+    (event,) = events
+    assert isinstance(event, TlsReportJudged)
+    assert not event.submitter_verified
+    (row,) = bench.rows()
+    assert (row.proof.result, row.proof.due) == ("temperror", 0.0)
+    bench.texts[NAME] = KEY.record()
+    bench.look(DAY)
+    assert not bench.rows()[0].proof.verified
+
+
+def test_a_signature_is_judged_for_the_time_when_the_mail_came(bench: Bench) -> None:
+    content = signed(mail("application/tlsrpt+json", report(1)), KEY, x=f"{bench.at + 60:.0f}")
+    bench.put("7", content, "mail")
+    bench.look(3600)
+    assert bench.rows()[0].proof.verified
+
+
+def test_a_forged_report_before_the_real_one_changes_nothing(bench: Bench) -> None:
+    bench.put("1", mail("application/tlsrpt+json", report(1, failed=0)), "mail")
+    bench.look()
+    bench.put("2", signed_report(1, failed=60), "mail")
+    bench.look()
+    assert len(bench.alerts) == 1
+    assert [(row.proof.verified, row.domains[0].failed) for row in bench.rows()] == [(True, 60), (False, 0)]
+
+
+def test_what_a_crash_left_half_written_goes(bench: Bench) -> None:
+    bench.put("7", mail(), "mail")
+    bench.look()
+    left = bench.home.received_tls_reports / "incoming" / "8.new"
+    left.write_bytes(b"half")
+    os.utime(left, (bench.at, bench.at))
+    bench.look(STALE)
+    assert left.exists()
+    bench.look(1)
+    assert not left.exists()

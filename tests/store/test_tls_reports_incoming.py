@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatepost.store import tls_reports_incoming
-from gatepost.store.tls_reports_incoming import Came, IncomingFull, IncomingReports
+from gatepost.store.tls_reports_incoming import STALE, Came, IncomingFull, IncomingReports
 
 CAME = Came("mail", "reports@partner.example", 1_800_000_000.0, 7, "tls-reports@example.net")
 
@@ -45,6 +45,19 @@ def test_one_that_is_being_written_does_not_count(incoming: IncomingReports, tmp
     incoming.put("7", CAME, b"x")
     (tmp_path / "received-tls-reports" / "incoming" / "8.new").write_bytes(b"half")
     assert incoming.names() == ["7"]
+
+
+def test_what_was_never_finished_goes_after_a_while(incoming: IncomingReports, tmp_path: Path) -> None:
+    now = 1_800_000_000.0
+    assert incoming.sweep(now) == 0
+    incoming.put("7", CAME, b"x")
+    folder = tmp_path / "received-tls-reports" / "incoming"
+    for name, age in (("7", 2 * STALE), ("8.new", STALE + 1), ("9.new", STALE - 1)):
+        (folder / name).touch()
+        os.utime(folder / name, (now - age, now - age))
+    assert incoming.sweep(now) == 1
+    assert sorted(os.listdir(folder)) == ["7", "9.new"]
+    assert incoming.sweep(now) == 0
 
 
 def test_the_oldest_comes_first(incoming: IncomingReports, tmp_path: Path) -> None:

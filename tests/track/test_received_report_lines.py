@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatepost.core.received_report_events import TlsReportReceived, TlsReportRefused
+from gatepost.core.received_report_events import TlsReportJudged, TlsReportReceived, TlsReportRefused
 from gatepost.track.mail_log import MailLogFormat
 
 FORM = MailLogFormat(version="", serial="")
@@ -36,8 +36,17 @@ def test_what_a_report_says_stands_on_one_line() -> None:
     )
 
 
+def test_whom_it_is_from_is_said_with_the_reason() -> None:
+    proof = {"submitter_verified": True, "signer": "partner.example", "reason": "signed by partner.example"}
+    assert "from Partner Ltd (verified: signed by partner.example) about" in received(**proof)
+    assert "(not verified: there is no signature) about" in received(reason="there is no signature")
+    judged = TlsReportJudged(0.0, 12, "Partner Ltd", False, "partner.example", "the body differs")
+    line = FORM.render(judged)
+    assert line.endswith("Info: TLS report 12 from Partner Ltd is not verified: the body differs\n")
+
+
 def test_hostile_texts_break_no_line() -> None:
-    line = received(organization="a\nb", origin="x\r\ny", results={"c\x1b[31m": 1})
+    line = received(organization="a\nb", origin="x\r\ny", results={"c\x1b[31m": 1}, reason="d\r\ne")
     assert line.count("\n") == 1
     assert "\x1b" not in line
 

@@ -4,9 +4,12 @@ Once a minute, and whenever somebody asks, it reads what waits (`store.tls_repor
 of its own. What is no report that counts is put aside with a line in the log; what the database cannot take now waits. A file
 that ended the job by a bug of ours is put aside at the next look, so that those behind it are read.
 
+Each look asks the DNS for the keys of the signatures, within limits (`control.tls_report_keys`), and once more for those that were
+not to be had before.
+
 A report with failed sessions raises an alert, `tlsrpt:DOMAIN`, at most one a day for a domain: what comes within the day is told with
-the next. It is a warning when more than one session in twenty failed, else information. There is no end to be told: reports speak of
-the past.
+the next. One that came by mail and whose submitter is not verified raises none, unless the configuration wants that. It is a warning when
+more than one session in twenty failed, else information. There is no end to be told: reports speak of the past.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import orjson
 from gatepost.control.ops.confined import read_confined
 from gatepost.control.ops.registry import Reader
 from gatepost.control.ops.tls_reports_received import JOB
+from gatepost.control.tls_report_keys import KeyLookUps, OpenKeys, open_keys
 from gatepost.control.tls_reports_intake import Intake, NotKept, Taken
 from gatepost.core.errors import OperatorError
 from gatepost.core.ports import Alert, AlertPort, Clock, Emit
@@ -41,7 +45,7 @@ MAX_DOMAINS = 1_000
 
 
 class ReceivedReportsJob:
-    """Implements `app.jobs.Job`. `read` reads hostile files."""
+    """Implements `app.jobs.Job`. `read` reads hostile files, `keys` replaces how the DNS is asked."""
 
     name = JOB
 
@@ -54,9 +58,10 @@ class ReceivedReportsJob:
         clock: Clock,
         *,
         read: Reader = read_confined,
+        keys: OpenKeys = open_keys,
     ) -> None:
         self._incoming = IncomingReports(home.received_tls_reports)
-        self._intake = Intake(home, store, read, clock, emit)
+        self._intake = Intake(home, store, read, clock, emit, keys=keys)
         self._store = store
         self._alerts = alerts
         self._emit = emit
@@ -66,20 +71,25 @@ class ReceivedReportsJob:
 
     async def run(self) -> float:
         """Read what waits, and tell what is due; the seconds to the next look."""
-        names = await asyncio.to_thread(self._incoming.names, AT_ONCE)
+        names = await asyncio.to_thread(self._names)
         taken: list[Taken] = []
         pause = LOOK
-        for name in names:
+        async with self._intake.look_ups() as keys:
             try:
-                one = await self._one(name)
+                for name in names:
+                    one = await self._one(name, keys)
+                    if one is not None and one.new:
+                        taken.append(one)
+                taken += await self._intake.ask_again(keys)
             except NotKept:
                 pause = AGAIN
-                break
-            if one is not None and one.new:
-                taken.append(one)
         await self._tell(taken)
         await self._prune()
         return 0.0 if len(names) == AT_ONCE and pause == LOOK else pause
+
+    def _names(self) -> list[str]:
+        self._incoming.sweep(self._clock.now())
+        return self._incoming.names(AT_ONCE)
 
     async def _prune(self) -> None:
         """Once a day what is too old goes, also where nothing comes any more; a database in trouble is met again."""
@@ -90,21 +100,21 @@ class ReceivedReportsJob:
         with suppress(NotKept):
             await self._intake.prune()
 
-    async def _one(self, name: str) -> Taken | None:
+    async def _one(self, name: str, keys: KeyLookUps) -> Taken | None:
         if name == self._begun:
             self._begun = ""
             await self._put_aside(name, "?", "?", "reading it ended with an internal error")
             return None
         self._begun = name
         try:
-            taken = await self._read_one(name)
+            taken = await self._read_one(name, keys)
         except NotKept:
             self._begun = ""
             raise
         self._begun = ""
         return taken
 
-    async def _read_one(self, name: str) -> Taken | None:
+    async def _read_one(self, name: str, keys: KeyLookUps) -> Taken | None:
         try:
             came, content = await asyncio.to_thread(self._incoming.get, name)
         except FileNotFoundError:
@@ -113,7 +123,7 @@ class ReceivedReportsJob:
             await self._put_aside(name, "?", "?", f"the file cannot be read: {type(error).__name__}")
             return None
         try:
-            taken = await self._intake.take(content, came)
+            taken = await self._intake.take(content, came, keys)
         except OperatorError as error:
             await self._put_aside(name, came.way, came.origin, error.message)
             return None
@@ -133,7 +143,7 @@ class ReceivedReportsJob:
         kept = _kept(self._store.get_meta(META))
         before = orjson.dumps(kept)
         now = self._clock.now()
-        for one in taken:
+        for one in (one for one in taken if one.counts):
             for row in one.row.domains:
                 if row.failed:
                     state = kept.setdefault(row.domain, {"told": 0.0, "pending": []})
@@ -158,6 +168,7 @@ def _account(taken: Taken, domain: str) -> dict[str, Any]:
     return {
         "report": taken.row.number,
         "organization": taken.row.organization[:100],
+        "signer": taken.row.proof.signer if taken.row.proof.verified else "",
         "day": f"{datetime.fromtimestamp(taken.row.begin, UTC):%Y-%m-%d}",
         "sessions": row.successful + row.failed,
         "failed": row.failed,
@@ -183,14 +194,15 @@ def _alert(domain: str, reports: Sequence[Mapping[str, Any]]) -> Alert:
     for one in reports:
         why = ", ".join(f"{name or 'no type'} {count:,}" for name, count in one["failures"].items())
         who = one["organization"] or "somebody who gives no name"
+        proof = f"verified: {one['signer']}" if one.get("signer") else "not verified"
         lines.append(
-            f"  report {one['report']}, {one['day']}, {who}: {one['failed']:,} of {one['sessions']:,}"
+            f"  report {one['report']}, {one['day']}, {who} ({proof}): {one['failed']:,} of {one['sessions']:,}"
             f" ({why or 'no details'})"
         )
     lines += [
         "",
-        "Who sent a report is what it claims; nobody has verified it. `gatepost tlsrpt received show ID` has the details, and",
-        "what our own records say of the same senders.",
+        "A name is what the report claims; verified is a domain whose signature it bears. `gatepost tlsrpt received show ID` has the",
+        "details, and what our own records say of the same senders.",
     ]
     severity = "warning" if failed > sessions * GRAVE else "information"
     return Alert(f"tlsrpt:{domain}", severity, f"TLS reports of failures for {domain}", "\n".join(lines))

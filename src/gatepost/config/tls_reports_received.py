@@ -60,6 +60,10 @@ class ReceivedTlsReports(Section):
     https: tuple[ReportHost, ...] = Field(
         default=(), max_length=MAX_HOSTS, description="URLs at the public port that take reports."
     )
+    verified_only: Flag = Field(
+        default=True,
+        description="A report that came by mail raises alerts only where a DKIM signature proves its submitter.",
+    )
     days: Days = Field(default=400, description="Days for which reports are kept.")
 
     @property

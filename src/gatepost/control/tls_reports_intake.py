@@ -3,6 +3,9 @@
 All ways lead here: a mail that a worker took, a request at the public port, a file that an administrator imports. A report counts when it is
 about a domain of ours; what it says of other domains is left out of the counts. The desk looks at nothing but the short account that the
 confined process gives; the report itself stays packed as it came from there.
+
+Whom a report is from is proven by the DKIM signature of its mail (`control.tls_report_proof`). The keys are looked up here, when the mail has
+long been taken; the signature has to be good for the time when the mail came.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +23,12 @@ from gatepost.config.model import Document
 from gatepost.config.own_domains import OwnDomains
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Reader
+from gatepost.control.tls_report_keys import KeyLookUps, OpenKeys, open_keys
+from gatepost.control.tls_report_proof import first_proof, next_proof
 from gatepost.core.errors import OperatorError
 from gatepost.core.ports import Clock, Emit
-from gatepost.core.received_report_events import TlsReportReceived
+from gatepost.core.received_report_events import TlsReportJudged, TlsReportReceived
+from gatepost.policy.tls_report_trust import counts
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.database import NewerForm
 from gatepost.store.home import Home
@@ -29,6 +36,7 @@ from gatepost.store.tls_reports_incoming import Came
 from gatepost.store.tls_reports_received import (
     MAX_PACKED,
     DomainRow,
+    Proof,
     ReceivedReportStore,
     ReportRow,
     ReportsFailed,
@@ -38,6 +46,7 @@ from gatepost.store.tls_reports_received import (
 DAY = 86_400.0
 MAX_AHEAD = 2 * DAY  # of a report's end before now: more is no report of what happened
 MAX_DOMAINS = 50
+MAX_AGAIN = 50  # reports of one look whose keys are asked for again
 
 
 class NotKept(Exception):
@@ -46,27 +55,46 @@ class NotKept(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one report: it is in the database, `new` unless it was there already."""
+    """What became of one report: it is in the database, `new` unless it was there already and is not better proven now. `counts` says
+    whether it raises alerts."""
 
     row: ReportRow
     new: bool
+    counts: bool
 
 
 class Intake:
     """Reads and keeps reports. `read` reads a hostile file (`reading.read`)."""
 
-    def __init__(self, home: Home, store: ConfigStore, read: Reader, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self,
+        home: Home,
+        store: ConfigStore,
+        read: Reader,
+        clock: Clock,
+        emit: Emit,
+        *,
+        keys: OpenKeys = open_keys,
+    ) -> None:
         self._folder = home.received_tls_reports
         self._store = store
         self._read = read
         self._clock = clock
         self._emit = emit
+        self._open_keys = keys
 
-    async def take(self, content: bytes, came: Came) -> Taken:
+    @asynccontextmanager
+    async def look_ups(self) -> AsyncIterator[KeyLookUps]:
+        """How keys are looked up during one look."""
+        async with self._open_keys(self._document()) as keys:
+            yield keys
+
+    async def take(self, content: bytes, came: Came, keys: KeyLookUps) -> Taken:
         """Read and keep one. Raises OperatorError for what is no report that counts, NotKept when it cannot be kept now."""
-        account = await self._read("tls-report", {"file": as_text(content)})
+        account = await self._read("tls-report", {"file": as_text(content), "at": came.at})
         document = self._document()
         row = self._row(account, came, document)
+        row = replace(row, proof=await first_proof(account["signed"], came.way, keys, row.at))
         try:
             taken = await asyncio.to_thread(self._keep, row, document.tls_reports_received.days)
         except TooMany as error:
@@ -75,7 +103,42 @@ class Intake:
             raise NotKept(f"{type(error).__name__}: {error}") from None
         if taken.new:
             self._tell(taken.row)
-        return taken
+        return replace(taken, counts=self._counts(taken.row, document))
+
+    async def ask_again(self, keys: KeyLookUps) -> list[Taken]:
+        """Ask again for the keys that are due; the reports that are proven now. Raises NotKept."""
+        if not ReceivedReportStore.there(self._folder):
+            return []
+        now = self._clock.now()
+        proven = []
+        try:
+            for row in await asyncio.to_thread(self._waiting, now):
+                proof = await next_proof(row, keys, now)
+                if not proof.due:
+                    event = TlsReportJudged(
+                        now, row.number, row.organization, proof.verified, proof.signer, proof.reason
+                    )
+                    self._emit(event)
+                found = await asyncio.to_thread(self._settle, row.number, proof)
+                if found is not None:
+                    proven.append(found)
+        except (ReportsFailed, NewerForm, OSError) as error:
+            raise NotKept(f"{type(error).__name__}: {error}") from None
+        document = self._document()
+        return [Taken(row, True, self._counts(row, document)) for row in proven]
+
+    def _waiting(self, now: float) -> list[ReportRow]:
+        with ReceivedReportStore.open(self._folder) as store:
+            return store.waiting(now, MAX_AGAIN)
+
+    def _settle(self, number: int, proof: Proof) -> ReportRow | None:
+        with ReceivedReportStore.open(self._folder) as store:
+            return store.settle(number, proof)
+
+    @staticmethod
+    def _counts(row: ReportRow, document: Document) -> bool:
+        only = document.tls_reports_received.verified_only
+        return counts(verified=row.proof.verified, way=row.way, verified_only=only)
 
     async def prune(self) -> None:
         """Remove what is older than the configuration says. Raises NotKept."""
@@ -132,7 +195,7 @@ class Intake:
         with ReceivedReportStore.open(self._folder) as store:
             store.prune(row.at - days * DAY)
             number, new = store.keep(row)
-        return Taken(replace(row, number=number), new)
+        return Taken(replace(row, number=number), new, False)
 
     def _tell(self, row: ReportRow) -> None:
         failures: Counter[str] = Counter()
@@ -151,5 +214,8 @@ class Intake:
                 dict(failures.most_common(20)),
                 row.way,
                 row.origin,
+                row.proof.verified,
+                row.proof.signer,
+                row.proof.reason,
             )
         )

@@ -13,7 +13,8 @@ from gatepost.core.event import Event, Level
 @dataclass(slots=True)
 class TlsReportReceived(Event):
     """`way` is `mail`, `https` or `file`, `origin` who brought it (envelope sender, address, who imported it). `domains` are ours that it
-    is about; `results` are counts of failed sessions by result type. Who the submitter claims to be is not verified."""
+    is about; `results` are counts of failed sessions by result type. `submitter_verified` says whether a DKIM signature proves the submitter,
+    `signer` is the domain that signed, and `reason` says why it is, or is not."""
 
     report: int
     organization: str
@@ -25,6 +26,20 @@ class TlsReportReceived(Event):
     results: dict[str, int]
     way: str
     origin: str
+    submitter_verified: bool = False
+    signer: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class TlsReportJudged(Event):
+    """The signature of a report whose key could not be looked up at first was judged, or is given up; the fields are as above."""
+
+    report: int
+    organization: str
+    submitter_verified: bool
+    signer: str
+    reason: str
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 A worker takes a report out of the mail, the desk out of a request; both write it here, whole and flushed, before they say that it was taken.
 The desk reads it later, in a process of its own, and removes the file when the database has the report. So nothing that was acknowledged is
 lost, whatever ends in between; what is read twice is known by its id. What cannot be read is put aside into `unreadable/`, where an
-administrator finds it, the last hundred of them.
+administrator finds it, the last hundred of them. What a process that ended in the middle of writing left behind goes an hour later.
 
 A file is one line of JSON (how, when and from whom it came), then the octets as they came.
 """
@@ -20,6 +20,7 @@ import orjson
 MAX_WAITING = 1_000
 MAX_WAITING_OCTETS = 256 << 20
 MAX_UNREADABLE = 100
+STALE = 3_600.0  # seconds after which nobody is still writing a file
 _NEW = ".new"
 
 
@@ -59,6 +60,20 @@ class IncomingReports:
                     count, octets = count + 1, octets + entry.stat().st_size
         if count >= MAX_WAITING or octets + more > MAX_WAITING_OCTETS:
             raise IncomingFull("too many TLS reports wait to be read")
+
+    def sweep(self, now: float) -> int:
+        """Remove what was begun and never finished; how many files went. Its report is in the queue of the mail still, or was not acknowledged."""
+        removed = 0
+        try:
+            with os.scandir(self._incoming) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # finished meanwhile
+                        if entry.name.endswith(_NEW) and entry.stat().st_mtime < now - STALE:
+                            os.unlink(entry.path)
+                            removed += 1
+        except FileNotFoundError:
+            return 0
+        return removed
 
     def names(self, limit: int = MAX_WAITING) -> list[str]:
         """What waits, the oldest first."""

@@ -1,18 +1,20 @@
 """The TLS reports about our domains that were read: `received-tls-reports/reports.db`.
 
 A report is one row with its whole JSON, compressed, and a row for each domain of ours in it. The same report twice (a mail that was delivered
-again, a file that is imported again) is known by organisation, report id and time range, and kept once. Who a report is from is what it
-claims.
+again, a file that is imported again) is known by organisation, report id and time range, and kept once. These three are what a report
+claims, so a forged one must not keep out the real one: a report whose submitter is verified, or may be soon, is known only where its own
+octets are, or another one that the same domain signed; it then takes the place of what nobody signed.
 
 Limits. A report of more than 2 MiB compressed is not kept; the oldest go above a number of reports, above a number for one domain and
-day (so that a flood of forged ones cannot push the others out), and above an age. The desk writes, or a command on a stopped gateway.
+day (so that a flood of forged ones cannot push the others out; verified ones are counted for themselves), and above an age. The desk writes, or a command on a stopped gateway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import apsw
@@ -20,25 +22,52 @@ import orjson
 
 from gatepost.store.database import open_database, transaction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_REPORTS = 20_000
 MAX_OF_DAY = 300  # about one domain and day
 MAX_PACKED = 2 << 20
 _DAY = 86_400
 
-_SCHEMA = """
+_REPORT = """
 CREATE TABLE report (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, way TEXT NOT NULL, origin TEXT NOT NULL,
     organization TEXT NOT NULL, submitter TEXT NOT NULL, contact TEXT NOT NULL, report_id TEXT NOT NULL,
     begin INTEGER NOT NULL, end INTEGER NOT NULL, content BLOB NOT NULL,
-    UNIQUE (organization, report_id, begin, end));
+    verified INTEGER NOT NULL, dkim TEXT NOT NULL, signer TEXT NOT NULL, reason TEXT NOT NULL,
+    waiting BLOB NOT NULL, due REAL NOT NULL);
 CREATE INDEX report_begin ON report (begin);
+CREATE INDEX report_name ON report (organization, report_id, begin, end);
+CREATE INDEX report_due ON report (due) WHERE due > 0;
+"""
+_DOMAIN = """
 CREATE TABLE domain (
     report INTEGER NOT NULL REFERENCES report (number) ON DELETE CASCADE, domain TEXT NOT NULL, day INTEGER NOT NULL,
     successful INTEGER NOT NULL, failed INTEGER NOT NULL, failures BLOB NOT NULL, PRIMARY KEY (report, domain)) WITHOUT ROWID;
 CREATE INDEX domain_day ON domain (domain, day);
 """
-_COLUMNS = "number, at, way, origin, organization, submitter, contact, report_id, begin, end"
+# Form 1 knew no signatures, and let no two reports have one name. Numbers that were given once are not given again.
+_FROM_1 = f"""
+ALTER TABLE domain RENAME TO domain_1;
+ALTER TABLE report RENAME TO report_1;
+DROP INDEX domain_day;
+DROP INDEX report_begin;
+{_REPORT}
+{_DOMAIN}
+INSERT INTO report SELECT number, at, way, origin, organization, submitter, contact, report_id, begin, end, content,
+    0, '', '', '', x'', 0 FROM report_1;
+INSERT INTO domain SELECT report, domain, day, successful, failed, failures FROM domain_1
+    WHERE report IN (SELECT number FROM report_1);
+DELETE FROM sqlite_sequence WHERE name = 'report';
+INSERT INTO sqlite_sequence SELECT 'report', seq FROM sqlite_sequence WHERE name = 'report_1';
+DROP TABLE domain_1;
+DROP TABLE report_1;
+"""
+_UPGRADES = MappingProxyType({1: _FROM_1})
+_COLUMNS = (
+    "number, at, way, origin, organization, submitter, contact, report_id, begin, end,"
+    " verified, dkim, signer, reason, due"
+)
+_SAME_NAME = "organization = ? AND report_id = ? AND begin = ? AND end = ?"
 
 
 class TooMany(Exception):
@@ -60,8 +89,21 @@ class DomainRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known of whom a report is from. `result` is a word of RFC 8601, empty for a report that an earlier Gatepost kept; `signer` the
+    domain that signed. While the key is not known, `waiting` are the signatures and `due` is when it is to be asked for again."""
+
+    verified: bool = False
+    result: str = ""
+    signer: str = ""
+    reason: str = ""
+    waiting: bytes = b""
+    due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One report. `number` is 0 before it is kept; `content` is empty in lists."""
+    """One report. `number` is 0 before it is kept; `content` and `proof.waiting` are empty in lists."""
 
     at: float
     way: str
@@ -75,6 +117,7 @@ class ReportRow:
     domains: tuple[DomainRow, ...]
     content: bytes = b""
     number: int = 0
+    proof: Proof = Proof()
 
 
 class ReceivedReportStore:
@@ -88,7 +131,7 @@ class ReceivedReportStore:
         """Open or create it. Raises NewerForm, ReportsFailed or OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / "reports.db"
-        return cls(open_database(path, _SCHEMA, SCHEMA_VERSION))
+        return cls(open_database(path, _REPORT + _DOMAIN, SCHEMA_VERSION, upgrades=_UPGRADES))
 
     @classmethod
     def there(cls, folder: Path) -> bool:
@@ -107,52 +150,79 @@ class ReceivedReportStore:
     # --- writing -----------------------------------------------------------------------------
 
     def keep(self, row: ReportRow) -> tuple[int, bool]:
-        """Keep a report; its number, and whether it is new. Raises TooMany."""
-        known = self._db.execute(
-            "SELECT number FROM report WHERE organization = ? AND report_id = ? AND begin = ? AND end = ?",
-            (row.organization, row.report_id, row.begin, row.end),
-        ).get
-        if known is not None:
-            return int(known), False
+        """Keep a report; its number, and whether it says anything new, or is proven now. Raises TooMany."""
         with transaction(self._db):
-            for one in row.domains:
-                self._require_room(one.domain, row.begin // _DAY)
-            self._db.execute(
-                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    row.at,
-                    row.way,
-                    row.origin,
-                    row.organization,
-                    row.submitter,
-                    row.contact,
-                    row.report_id,
-                    row.begin,
-                    row.end,
-                    row.content,
-                ),
-            )
-            number = self._db.last_insert_rowid()
-            for one in row.domains:
-                self._db.execute(
-                    "INSERT INTO domain VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        number,
-                        one.domain,
-                        row.begin // _DAY,
-                        one.successful,
-                        one.failed,
-                        orjson.dumps(one.failures),
-                    ),
-                )
-        return number, True
+            known = self._known(row)
+            if known is None:
+                self._require_room(row)
+                return self._insert(row), True
+            if row.proof.verified and not known.proof.verified:
+                self._set_proof(known.number, row.proof)
+                return known.number, True
+            if row.proof.due and not (known.proof.verified or known.proof.due):
+                self._set_proof(known.number, row.proof)
+            return known.number, False
 
-    def _require_room(self, domain: str, day: int) -> None:
-        count = self._db.execute(
-            "SELECT count(*) FROM domain WHERE domain = ? AND day = ?", (domain, day)
-        ).get
-        if count >= MAX_OF_DAY:
-            raise TooMany(f"there are {MAX_OF_DAY} reports about {domain} for that day already")
+    def _known(self, row: ReportRow) -> ReportRow | None:
+        """The report that this one is already."""
+        name = (row.organization, row.report_id, row.begin, row.end)
+        found: list[Any] = self._db.execute(
+            f"SELECT {_COLUMNS}, content FROM report WHERE {_SAME_NAME} ORDER BY verified DESC, number", name
+        ).fetchall()
+        rows = [self._row(one[:-1], bytes(one[-1])) for one in found]
+        promising = row.proof.verified or row.proof.due > 0
+        for one in rows:
+            of_one_signer = one.proof.verified and one.proof.signer == row.proof.signer
+            if (
+                not promising
+                or of_one_signer
+                or (one.content == row.content and not _other_signers(one, row))
+            ):
+                return one
+        return None
+
+    def _insert(self, row: ReportRow) -> int:
+        proof = row.proof
+        self._db.execute(
+            "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(row.at, row.way, row.origin, row.organization, row.submitter, row.contact, row.report_id),
+                *(row.begin, row.end, row.content),
+                *(proof.verified, proof.result, proof.signer, proof.reason, proof.waiting, proof.due),
+            ),
+        )
+        number = self._db.last_insert_rowid()
+        day = row.begin // _DAY
+        for one in row.domains:
+            self._db.execute(
+                "INSERT INTO domain VALUES (?, ?, ?, ?, ?, ?)",
+                (number, one.domain, day, one.successful, one.failed, orjson.dumps(one.failures)),
+            )
+        return number
+
+    def _set_proof(self, number: int, proof: Proof) -> None:
+        self._db.execute(
+            "UPDATE report SET verified = ?, dkim = ?, signer = ?, reason = ?, waiting = ?, due = ? WHERE number = ?",
+            (proof.verified, proof.result, proof.signer, proof.reason, proof.waiting, proof.due, number),
+        )
+
+    def settle(self, number: int, proof: Proof) -> ReportRow | None:
+        """Another look-up of a report's keys came to this. The report, if it is proven only now."""
+        with transaction(self._db):
+            row = self.report(number)
+            if row is None or row.proof.verified:
+                return None
+            self._set_proof(number, proof)
+        return replace(row, proof=proof) if proof.verified else None
+
+    def _require_room(self, row: ReportRow) -> None:
+        for one in row.domains:
+            count = self._db.execute(
+                "SELECT count(*) FROM domain JOIN report ON number = report WHERE domain = ? AND day = ? AND verified = ?",
+                (one.domain, row.begin // _DAY, row.proof.verified),
+            ).get
+            if count >= MAX_OF_DAY:
+                raise TooMany(f"there are {MAX_OF_DAY} reports about {one.domain} for that day already")
 
     def prune(self, before: float, most: int = MAX_REPORTS) -> int:
         """Remove what came earlier, and the oldest above a number; returns how many reports went."""
@@ -186,8 +256,18 @@ class ReceivedReportStore:
         ).fetchone()
         return self._row(row[:-1], bytes(row[-1])) if row is not None else None
 
+    def waiting(self, now: float, limit: int) -> list[ReportRow]:
+        """Those whose keys are to be asked for again, the longest due first, with their signatures and without their content."""
+        rows: list[Any] = self._db.execute(
+            f"SELECT {_COLUMNS}, waiting FROM report WHERE due > 0 AND due <= ? ORDER BY due, number LIMIT ?",
+            (now, limit),
+        ).fetchall()
+        found = [(self._row(row[:-1]), bytes(row[-1])) for row in rows]
+        return [replace(row, proof=replace(row.proof, waiting=waiting)) for row, waiting in found]
+
     def _row(self, row: Sequence[Any], content: bytes = b"") -> ReportRow:
-        number, at, way, origin, organization, submitter, contact, report_id, begin, end = row
+        number, *facts, verified, result, signer, reason, due = row
+        at, way, origin, organization, submitter, contact, report_id, begin, end = facts
         domains = self._db.execute(
             "SELECT domain, successful, failed, failures FROM domain WHERE report = ?", (number,)
         )
@@ -204,4 +284,10 @@ class ReceivedReportStore:
             tuple(DomainRow(name, ok, bad, orjson.loads(failures)) for name, ok, bad, failures in domains),
             content,
             number,
+            Proof(bool(verified), result, signer, reason, b"", due),
         )
+
+
+def _other_signers(one: ReportRow, row: ReportRow) -> bool:
+    """Whether two reports are of two domains, each with proof."""
+    return one.proof.verified and row.proof.verified and one.proof.signer != row.proof.signer

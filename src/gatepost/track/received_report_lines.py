@@ -20,13 +20,23 @@ def _received(e: ev.TlsReportReceived) -> Row:
     day = f"{datetime.fromtimestamp(e.begin, UTC):%Y-%m-%d}"
     about = ", ".join(e.domains[:_SHOWN])
     return (
-        f"TLS report {e.report} from {safe(e.organization) or 'nobody named'} (not verified) about {safe(about)} for {day}:"
+        f"TLS report {e.report} from {safe(e.organization) or 'nobody named'} ({_proof(e)}) about {safe(about)} for {day}:"
         f" {e.successful + e.failed} sessions, {e.failed} failed{why}; by {e.way} from {safe(e.origin) or '<>'}"
     )
 
 
+def _proof(e: ev.TlsReportReceived | ev.TlsReportJudged) -> str:
+    reason = f": {safe(e.reason)}" if e.reason else ""
+    return f"verified{reason}" if e.submitter_verified else f"not verified{reason}"
+
+
+def _judged(e: ev.TlsReportJudged) -> Row:
+    return (f"TLS report {e.report} from {safe(e.organization) or 'nobody named'} is {_proof(e)}",)
+
+
 RECEIVED_REPORT_ROWS: Mapping[type[Event], Callable[[Any], Row]] = {
     ev.TlsReportReceived: _received,
+    ev.TlsReportJudged: _judged,
     ev.TlsReportRefused: lambda e: (
         f"TLS report by {e.way} from {safe(e.origin) or '<>'} not taken: {safe(e.reason)}"
         + (f"; kept as {e.kept}" if e.kept else ""),

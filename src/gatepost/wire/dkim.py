@@ -1,4 +1,4 @@
-"""DKIM signatures for mail that the gateway itself writes (RFC 6376, RFC 8463). It signs; it verifies nothing.
+"""DKIM signatures for mail that the gateway itself writes (RFC 6376, RFC 8463). It signs; `dkim_verify` verifies.
 
 Both canonicalisations are relaxed, so that a server on the way may fold header lines anew and trim blanks. The whole body is signed
 (no `l=`, which RFC 8460 §3 forbids for reports). Of the fields that are asked for each that is there is signed, and `From` once more
@@ -23,7 +23,6 @@ Sign = Callable[[bytes], bytes]
 """Makes a signature over octets: for `rsa-sha256` RSASSA-PKCS1-v1_5 with SHA-256, for `ed25519-sha256` PureEdDSA over their SHA-256."""
 
 _BLANKS = re.compile(rb"[ \t]+")
-_BLANKS_AT_END = re.compile(rb"[ \t]+(?=\r\n)")
 _WIDTH = 72  # of a folded line
 
 
@@ -84,7 +83,8 @@ def relaxed_body(body: bytes) -> bytes:
     """A body in the relaxed form (RFC 6376 §3.4.4): blanks joined, those at line ends and empty lines at the end left out."""
     if body and not body.endswith(b"\r\n"):
         body += b"\r\n"
-    plain = _BLANKS.sub(b" ", _BLANKS_AT_END.sub(b"", body)).rstrip(b"\r\n")
+    # Joined first: a search for blanks before a line end takes time that grows with the square of a run of them.
+    plain = _BLANKS.sub(b" ", body).replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
     return plain + b"\r\n" if plain else b""
 
 

@@ -11,6 +11,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gatepost.wire.dkim_tags import TagFault, read_tags, without_blanks, words
+
 REPORTS = "tlsrpt"
 MAX_STRING = 255  # octets of one string of a TXT record (RFC 1035 §3.3.14)
 
@@ -49,13 +51,17 @@ def zone_text(text: str) -> str:
 
 def read_key_record(text: str) -> KeyRecord:
     """Raises KeyRecordFault."""
-    tags = _tags(text)
-    if tags.get("v", "DKIM1") != "DKIM1":
-        raise KeyRecordFault("it does not say v=DKIM1")
+    try:
+        tags = read_tags(text)
+    except TagFault as fault:
+        raise KeyRecordFault(str(fault)) from None
+    # RFC 6376 §3.6.1: where v= is there it comes first, and says this.
+    if "v" in tags and (tags["v"] != "DKIM1" or next(iter(tags)) != "v"):
+        raise KeyRecordFault("it does not begin with v=DKIM1")
     if "p" not in tags:
         raise KeyRecordFault("it holds no key (p=)")
     try:
-        public = b64decode("".join(tags["p"].split()), validate=True)
+        public = b64decode(without_blanks(tags["p"]), validate=True)
     except ValueError:
         raise KeyRecordFault("its key (p=) is not base64") from None
     return KeyRecord(tags.get("k", "rsa"), public, _words(tags, "s"), _words(tags, "h"), _words(tags, "t"))
@@ -89,14 +95,5 @@ def remarks(published: KeyRecord) -> Iterator[str]:
         yield "it names several services (s=), which some verifiers cannot read"
 
 
-def _tags(text: str) -> Mapping[str, str]:
-    tags: dict[str, str] = {}
-    for part in text.split(";"):
-        name, equals, value = part.partition("=")
-        if equals:
-            tags.setdefault(name.strip(), value.strip())
-    return tags
-
-
 def _words(tags: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(word for piece in tags.get(name, "").split(":") if (word := piece.strip().lower()))
+    return tuple(word.lower() for word in words(tags.get(name, "")) if word)

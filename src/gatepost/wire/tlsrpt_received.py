@@ -8,7 +8,7 @@ A message counts as a report when its header says so: `multipart/report` with `r
 `TLS-Report-Domain`. In it the first part with one of the media types is the report; some senders name another type and give
 the file its name (`….json.gz`), which is taken too.
 
-Nothing here says who sent a report: the submitter is what it claims to be.
+Nothing here says who sent a report: the submitter is what it claims to be. What a mail has to prove it is read by `tlsrpt_signed`.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def is_report_mail(header: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A report and who its mail says has submitted it; both may be lies."""
+    """A report and who its mail says has submitted it; both may be lies. `mail` says whether there was a mail around it."""
 
     report: TlsReport
     submitter: str = ""
+    mail: bool = False
 
 
 def find_report(data: bytes) -> Found:
@@ -66,7 +67,7 @@ def find_report(data: bytes) -> Found:
     for part in _candidates(message):
         content = part.get_payload(decode=True)
         if isinstance(content, bytes) and content:
-            return Found(read_report(unpacked(content)), submitter)
+            return Found(read_report(unpacked(content)), submitter, mail=True)
     raise TlsReportFault("there is no TLS report in it")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from tests.control.kit import CONTRACT_LIKE, Bench, b64
+from tests.fakes.dkim_signer import Key, signed
+from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.wire.test_tlsrpt_received import PACKED, PLAIN, REPORT, bomb, mail
 
 from gatepost.control.ops.tls_reports_received import JOB
@@ -46,6 +48,70 @@ def test_a_report_is_imported_in_every_form(ready: Bench, data: bytes) -> None:
     assert found["domains"] == ["example.net"]
     again = ready.call("tlsrpt.import", file=b64(PACKED))
     assert (again["report"], again["new"]) == (1, False)
+
+
+NAME = "s1._domainkey.partner.example"
+KEY = Key.ed25519()
+
+
+@pytest.mark.parametrize(
+    ("data", "behaviour", "verified", "dkim"),
+    [
+        (
+            signed(mail(), KEY),
+            None,
+            True,
+            {
+                "result": "pass",
+                "domain": "partner.example",
+                "reason": f"signed by partner.example with the key {NAME}",
+            },
+        ),
+        (
+            signed(mail(), KEY).replace(b"A report.", b"A rumour."),
+            None,
+            False,
+            {
+                "result": "fail",
+                "domain": "partner.example",
+                "reason": "the body is not the one that partner.example signed",
+            },
+        ),
+        (
+            signed(mail(), KEY),
+            Behaviour.NXDOMAIN,
+            False,
+            {
+                "result": "permerror",
+                "domain": "partner.example",
+                "reason": f"the key {NAME} is of no use: there is no record",
+            },
+        ),
+        (mail(), None, False, {"result": "none", "domain": "", "reason": "the mail has no DKIM signature"}),
+    ],
+)
+def test_the_signature_of_a_mail_says_whom_it_is_from(
+    bench: Bench, data: bytes, behaviour: Behaviour | None, verified: bool, dkim: dict[str, str]
+) -> None:
+    with DnsAuthority({NAME: {"TXT": [f'"{KEY.record()}"']}}) as server:
+        server.behave(NAME, behaviour)
+        bench.apply(CONTRACT_LIKE + f'dns: {{servers: ["127.0.0.1:{server.port}"]}}\n')
+        bench.clock.at = BEGIN + 1.5 * DAY
+        found = bench.call("tlsrpt.import", file=b64(data))
+    assert (found["submitter_verified"], found["dkim"]) == (verified, {**dkim, "asked_again": ""})
+    (listed,) = bench.call("tlsrpt.received")
+    assert listed["dkim"] == bench.call("tlsrpt.received.show", report=1)["dkim"] == found["dkim"]
+
+
+def test_a_key_that_nobody_tells_is_asked_for_again(bench: Bench) -> None:
+    with DnsAuthority({}) as server:
+        server.behave("*", Behaviour.SERVFAIL)
+        bench.apply(CONTRACT_LIKE + f'dns: {{servers: ["127.0.0.1:{server.port}"]}}\n')
+        bench.clock.at = BEGIN + 1.5 * DAY
+        found = bench.call("tlsrpt.import", file=b64(signed(mail(), KEY)))
+    assert found["submitter_verified"] is False
+    assert (found["dkim"]["result"], found["dkim"]["asked_again"]) == ("temperror", "2026-11-24T12:05:00Z")
+    assert "could not be looked up" in found["dkim"]["reason"]
 
 
 def test_they_are_listed_by_domain_and_days(ready: Bench) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.control.kit import CONTRACT_LIKE, Bench
 from tests.control.shell.running import gatepost
+from tests.fakes.dkim_signer import Key, signed
+from tests.fakes.dns_authority import DnsAuthority
 from tests.wire.test_tlsrpt_received import PACKED, mail
 
 from gatepost.control.shell import sts_commands
@@ -30,20 +32,46 @@ def test_a_report_is_imported_listed_and_shown(stopped: Home, tmp_path: Path) ->
     assert gatepost("tlsrpt", "import", str(file)).out == (
         "Report 1 is kept: Partner Ltd about example.net, 2026-11-23, 125 sessions, 3\n"
         "                  failed.\n"
+        "Its submitter is not verified: the file is not the mail that it came in, which\n"
+        "would have a signature.\n"
     )
     (tmp_path / "mail.eml").write_bytes(mail())
     again = gatepost("tlsrpt", "import", str(tmp_path / "mail.eml")).out
     assert again == "Report 1 was known already; nothing was changed.\n"
     listed = gatepost("tlsrpt", "received", "example.net", "--days", "3000").out.splitlines()
-    assert " ".join(listed[0].split()) == "ID Day Domain From Failed Why"
-    row = "1 2026-11-23 example.net Partner Ltd 3 of 125 certificate-expired 2"
+    assert " ".join(listed[0].split()) == "ID Day Domain From DKIM Failed Why"
+    row = "1 2026-11-23 example.net Partner Ltd no 3 of 125 certificate-expired 2"
     assert " ".join(listed[1].split()) == row
     shown = gatepost("tlsrpt", "received", "show", "1").out
     assert "Partner Ltd (submitter not verified)" in shown
+    assert "DKIM      none: the file is not the mail" in shown
+    assert "DKIM no: whom a report is from is a mere claim." in listed[-1]
     assert "failed: certificate-expired, 2 sessions, from 192.0.2.7" in shown
     assert all(len(line) <= 80 for line in (*listed, *shown.splitlines()))
     assert json.loads(gatepost("tlsrpt", "received", "show", "1", "--json").out)["report"] == 1
     assert json.loads(gatepost("tlsrpt", "received", "--days", "3000", "--json").out)[0]["report"] == 1
+
+
+def test_a_signed_mail_is_verified_and_told_so(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GATEPOST_HOME", str(home.root))
+    key, file = Key.ed25519(), tmp_path / "mail.eml"
+    with DnsAuthority({"s1._domainkey.partner.example": {"TXT": [f'"{key.record()}"']}}) as server:
+        bench = Bench(home)
+        bench.apply(CONTRACT_LIKE + f'dns: {{servers: ["127.0.0.1:{server.port}"]}}\n')
+        bench.store.close()
+        file.write_bytes(signed(mail(), key))
+        assert (
+            "Its submitter is verified: signed by partner.example"
+            in gatepost("tlsrpt", "import", str(file)).out
+        )
+    listed = gatepost("tlsrpt", "received", "--days", "3000").out.splitlines()
+    assert listed[1].split()[5] == "yes"
+    assert "mere claim" not in listed[-1]
+    shown = gatepost("tlsrpt", "received", "show", "1").out
+    assert "Partner Ltd (verified: partner.example)" in shown
+    assert all(len(line) <= 80 for line in (*listed, *shown.splitlines()))
 
 
 @pytest.mark.parametrize(

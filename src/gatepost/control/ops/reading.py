@@ -8,7 +8,8 @@ gateway is short-lived itself and reads here.
     answer        an authority's answer and a file of intermediates -> certificates, public halves of keys, notes
     authorities   file -> PEM, notes
     revocation    file, known authorities -> the list as DER, what it says of itself, who signed it
-    tls-report    file (JSON, compressed or not, or a whole message) -> an account of the report, and it itself, packed
+    tls-report    file (JSON, compressed or not, or a whole message), when it came -> an account of the report, it itself, packed,
+                  and the signatures of its mail
 """
 
 from __future__ import annotations
@@ -141,9 +142,11 @@ def _tls_report(values: Values) -> dict[str, Any]:
 
     from gatepost.wire.tlsrpt import TlsReportFault, write_report
     from gatepost.wire.tlsrpt_received import by_domain, find_report
+    from gatepost.wire.tlsrpt_signed import signed_mail
 
+    data = _bytes(values, "file")
     try:
-        found = find_report(_bytes(values, "file"))
+        found = find_report(data)
     except TlsReportFault as fault:
         raise OperatorError(
             str(fault), "a report is a .json or .json.gz file, or the mail that one came in"
@@ -158,6 +161,7 @@ def _tls_report(values: Values) -> dict[str, Any]:
         "end": report.end,
         "domains": [asdict(one) for one in by_domain(report)],
         "content": b64encode(gzip.compress(write_report(report), mtime=0)).decode("ascii"),
+        "signed": signed_mail(data, float(values["at"])).plain() if found.mail else None,
     }
 
 

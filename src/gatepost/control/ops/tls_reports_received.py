@@ -1,7 +1,8 @@
 """tlsrpt.import, tlsrpt.received and tlsrpt.received.show: TLS reports about our domains (RFC 8460), and what our own records say of them.
 
 A report tells what senders saw. Beside each failure stand our own sessions of that sender's address in that time: how many there were, how many
-failed in the handshake and with what, since both ends rarely name one trouble in the same words.
+failed in the handshake and with what, since both ends rarely name one trouble in the same words. Whom a report is from is proven by a DKIM
+signature, or is a claim; `dkim` says which, and why.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from gatepost.store.database import NewerForm
 from gatepost.store.records import RecordsFailed, RecordStore, SessionRow
 from gatepost.store.tls_reports_incoming import Came
 from gatepost.store.tls_reports_received import (
+    Proof,
     ReceivedReportStore,
     ReportRow,
     ReportsFailed,
 )
+from gatepost.wire.dkim_verify import DkimResult
 from gatepost.wire.tlsrpt import FailureDetails, TlsReport, read_report, unpacked
 
 JOB = "received-tls-reports"
@@ -44,7 +47,8 @@ async def take(context: Context, arguments: Arguments, caller: Caller) -> Any:
         raise OperatorError("the file is empty", "name the report's file", code=Exit.USAGE)
     intake = Intake(context.home, context.store, context.read, context.clock, context.emit)
     try:
-        taken = await intake.take(content, Came("file", caller.name, context.clock.now()))
+        async with intake.look_ups() as keys:
+            taken = await intake.take(content, Came("file", caller.name, context.clock.now()), keys)
     except NotKept as error:
         raise _unusable(error) from None
     word = "kept" if taken.new else "known already"
@@ -126,7 +130,8 @@ def _listed(row: ReportRow, domain: str = "") -> dict[str, Any]:
         "end": iso_time(row.end),
         "organization": row.organization,
         "submitter": row.submitter,
-        "submitter_verified": False,
+        "submitter_verified": row.proof.verified,
+        "dkim": _dkim(row.proof),
         "contact": row.contact,
         "report_id": row.report_id,
         "domains": [one.domain for one in domains],
@@ -136,6 +141,15 @@ def _listed(row: ReportRow, domain: str = "") -> dict[str, Any]:
         "received": iso_time(row.at),
         "way": row.way,
         "origin": row.origin,
+    }
+
+
+def _dkim(proof: Proof) -> dict[str, Any]:
+    return {
+        "result": proof.result or DkimResult.NONE.value,
+        "domain": proof.signer,
+        "reason": proof.reason if proof.result else "it came before signatures were checked",
+        "asked_again": iso_time(proof.due) if proof.due else "",
     }
 
 
@@ -226,7 +240,7 @@ def _failed(sessions: Iterable[SessionRow]) -> list[dict[str, Any]]:
 
 
 OPERATIONS = (
-    operation("tlsrpt.import", take, "file", changes=True),
+    operation("tlsrpt.import", take, "file", calls=True),
     operation("tlsrpt.received", received, "domain days"),
     operation("tlsrpt.received.show", show, "report"),
 )

@@ -41,6 +41,8 @@ def import_(
         say_json({key: value for key, value in found.items() if key != "said"})
     elif found["new"]:
         paragraph(f"Report {found['report']} is kept: ", f"{_summary(found)}.")
+        word = "verified" if found["submitter_verified"] else "not verified"
+        paragraph("", f"Its submitter is {word}: {found['dkim']['reason']}.")
     else:
         say(f"Report {found['report']} was known already; nothing was changed.")
 
@@ -88,21 +90,29 @@ def _say_list(rows: Sequence[Mapping[str, Any]], days: int, domain: str) -> None
         say(f"No report about {about} {plural(days, 'day')} has come in.")
         return
     table(
-        ("ID", "Day", "Domain", "From", "Failed", "Why"),
+        ("ID", "Day", "Domain", "From", "DKIM", "Failed", "Why"),
         [
             (
                 row["report"],
                 row["day"],
                 _first(row["domains"]),
-                (row["organization"] or row["submitter"] or "-")[:24],
+                (row["organization"] or row["submitter"] or "-")[:20],
+                _proven(row),
                 f"{row['failed']:,} of {row['successful'] + row['failed']:,}",
                 _failures(row["failures"]),
             )
             for row in rows
         ],
     )
-    say()
-    say("Whom a report is from is what it claims; nobody has verified it.")
+    if not all(row["submitter_verified"] for row in rows):
+        say()
+        say("DKIM no: whom a report is from is a mere claim. `received show ID` says why.")
+
+
+def _proven(row: Mapping[str, Any]) -> str:
+    if row["submitter_verified"]:
+        return "yes"
+    return "wait" if row["dkim"]["asked_again"] else "no"
 
 
 def _first(domains: Sequence[str]) -> str:
@@ -128,8 +138,9 @@ def _show(client: Client, number: int, as_json: bool) -> None:
     facts(
         (
             ("Report", f"{found['report']}, {found['report_id'] or 'without an id'}"),
-            ("From", f"{found['organization'] or 'nobody named'} (submitter not verified)"),
+            ("From", f"{found['organization'] or 'nobody named'} ({_verified(found)})"),
             ("Submitter", found["submitter"]),
+            ("DKIM", _dkim(found["dkim"])),
             ("Contact", found["contact"]),
             ("Time", f"{found['begin']} to {found['end']}"),
             ("Came", came),
@@ -140,6 +151,17 @@ def _show(client: Client, number: int, as_json: bool) -> None:
         _say_policy(policy)
     if any(policy["failed"] for policy in found["policies"]):
         _say_reach(found["own_records_since"])
+
+
+def _verified(found: Mapping[str, Any]) -> str:
+    if found["submitter_verified"]:
+        return f"verified: {found['dkim']['domain']}"
+    return "submitter not verified"
+
+
+def _dkim(found: Mapping[str, Any]) -> str:
+    again = f"; asked again at {local(found['asked_again'])}" if found["asked_again"] else ""
+    return f"{found['result']}: {found['reason']}{again}"
 
 
 def _say_policy(policy: Mapping[str, Any]) -> None:
