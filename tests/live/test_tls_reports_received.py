@@ -1,4 +1,7 @@
-"""TLS reports about our domains on the wire: by mail, posted over HTTPS, imported; beside our own handshakes that failed (RFC 8460 §5)."""
+"""TLS reports about our domains on the wire: by mail, posted over HTTPS, imported; beside our own handshakes that failed (RFC 8460 §5).
+
+Those by mail are signed, with keys that a name server holds: what is good is verified, and what somebody changed on its way is not.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from typing import Any
 
 import pytest
 from tests.fakes.ca import TestAuthority
+from tests.fakes.dkim_signer import Key, signed
+from tests.fakes.dns_authority import Behaviour, DnsAuthority
 from tests.live.peers.gateway import document
 from tests.live.peers.receiver import Script, ScriptedReceiver
 from tests.live.peers.scene import Scene
@@ -23,6 +28,13 @@ from tests.live.peers.submit import submit, text_message
 HOST, PATH = "tlsrpt.example.net", "/v1/tlsrpt"
 MAILBOX = "tls-reports@example.net"
 AUTHORITY = TestAuthority("Example CA")
+KEYS = {"s1": Key.ed25519(), "s2": Key.rsa(), "slow": Key.ed25519()}
+RECORDS = {
+    f"{selector}._domainkey.partner.example": {
+        "TXT": [" ".join(f'"{key.record()[i : i + 200]}"' for i in (0, 200, 400))]
+    }
+    for selector, key in KEYS.items()
+}
 PIECE = 'Content-Type: application/tlsrpt+gzip; name="x.json.gz"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
 
 
@@ -65,8 +77,15 @@ def report_mail(identifier: str, **keys: Any) -> bytes:
     ).encode()
 
 
+def signed_mail(identifier: str, selector: str = "s1", **keys: Any) -> bytes:
+    names = "from:to:subject:message-id:tls-report-domain:tls-report-submitter:mime-version:content-type"
+    return signed(
+        report_mail(identifier, **keys), KEYS[selector], s=selector, h=names, t=f"{time.time():.0f}"
+    )
+
+
 class World:
-    """A gateway with a server behind it, to which other mail goes."""
+    """A gateway with a server behind it, to which other mail goes, and a name server."""
 
     def __init__(self, scene: Scene) -> None:
         self.receiver: ScriptedReceiver = scene.receiver(Script())
@@ -79,6 +98,8 @@ class World:
             {"recipient": "example.net", "action": "accept"},
             {"recipient": "ALL", "action": "reject"},
         ]
+        self.dns = scene.ending.enter_context(DnsAuthority(RECORDS))
+        self.made["dns"] = {"servers": [f"127.0.0.1:{self.dns.port}"], "reverse": False}
         self.made["public_web"] = {"interface": "Data 1", "port": self.web}
         self.made["alerts"] = {"recipients": [{"address": "admin@example.net"}]}
         self.apply()
@@ -93,6 +114,13 @@ class World:
         """The reports by their id; what has just come in is read first."""
         rows = json.loads(self.gateway.command("tlsrpt", "received", "example.net", "--json"))
         return {row["report_id"]: row for row in rows}
+
+    def verdict(self, identifier: str, content: bytes) -> tuple[bool, str]:
+        """What the gateway says of a report that comes by mail."""
+        mid = submit(self.public, "tls@partner.example", MAILBOX, content)
+        self.gateway.wait_for_log(rf"Message finished MID {mid} done")
+        row = self.received()[identifier]
+        return row["submitter_verified"], f"{row['dkim']['result']}: {row['dkim']['reason']}"
 
     def post(self, body: bytes, kind: str = "application/tlsrpt+gzip", path: str = PATH) -> str:
         context = ssl.create_default_context(cadata=AUTHORITY.root_pem.decode())
@@ -119,9 +147,62 @@ def test_a_report_that_comes_by_mail_is_taken_and_not_delivered(world: World) ->
     assert (row["way"], row["origin"], row["submitter"]) == ("mail", "tls@partner.example", "partner.example")
     assert (row["successful"], row["failed"], row["submitter_verified"]) == (100, 0, False)
     world.gateway.wait_for_log(
-        r"TLS report \d+ from Partner Ltd \(not verified\) about example\.net for .*: 100 sessions, 0 failed; by mail"
+        r"TLS report \d+ from Partner Ltd \(not verified: the mail has no DKIM signature\) about example\.net for .*: 100 sessions, 0 failed; by mail"
     )
     assert not any(MAILBOX in mail.recipients for mail in world.receiver.mails)
+
+
+@pytest.mark.parametrize("selector", ["s1", "s2"])
+def test_a_signed_report_is_verified(world: World, selector: str) -> None:
+    name = f"{selector}._domainkey.partner.example"
+    assert world.verdict(f"signed-{selector}", signed_mail(f"signed-{selector}", selector)) == (
+        True,
+        f"pass: signed by partner.example with the key {name}",
+    )
+    world.gateway.wait_for_log(
+        rf"TLS report \d+ from Partner Ltd \(verified: signed by partner\.example with the key {name}\) about example\.net"
+    )
+    shown = world.gateway.command("tlsrpt", "received", "example.net")
+    assert any(line.split()[5] == "yes" for line in shown.splitlines() if line[:1].isdigit())
+
+
+@pytest.mark.parametrize(
+    ("identifier", "before", "after", "why"),
+    [
+        (
+            "other-body",
+            b"A report.",
+            b"A rumour.",
+            "fail: the body is not the one that partner.example signed",
+        ),
+        ("other-header", b"To: <", b"To:  x <", "fail: the signature of partner.example does not match"),
+        ("other-author", b"\r\nTo:", b"\r\nFrom: <x@evil.example>\r\nTo:", "fail: the signature of partner"),
+        ("other-domain", b"d=partner.example", b"d=evil.example", "permerror: the key s1._domainkey.evil"),
+        ("no-key", b"s=s1", b"s=s9", "permerror: the key s9._domainkey.partner.example is of no use: there"),
+    ],
+)
+def test_what_was_changed_on_its_way_is_not_verified(
+    world: World, identifier: str, before: bytes, after: bytes, why: str
+) -> None:
+    good = signed_mail(identifier, failed=50)
+    assert before in good
+    verified, found = world.verdict(identifier, good.replace(before, after, 1))
+    assert not verified
+    assert found.startswith(why)
+
+
+def test_a_key_that_is_not_to_be_had_is_told_and_asked_for_again(world: World) -> None:
+    name = "slow._domainkey.partner.example"
+    world.dns.behave(name, Behaviour.SERVFAIL)
+    mail = signed_mail("slow", "slow")
+    verified, found = world.verdict("slow", mail)
+    world.dns.behave(name, None)
+    assert not verified
+    assert found.startswith(f"temperror: the key {name} could not be looked up: ")
+    again = world.received()["slow"]["dkim"]["asked_again"]
+    assert again > time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    # The same mail once more finds the key, and the report that is there already is verified.
+    assert world.verdict("slow", mail)[0]
 
 
 def test_other_mail_for_the_mailbox_goes_on(world: World) -> None:
@@ -176,10 +257,18 @@ def test_failures_stand_beside_our_own_handshakes_and_raise_an_alert(world: Worl
         connection.sock.sendall(b"this is no TLS at all\r\n")
         world.gateway.wait_for_log(r"ICID \d+ TLS failed: ", count=number)  # nobody else's fails in this home
         connection.close()
-    submit(world.public, "tls@partner.example", MAILBOX, report_mail("failing", failed=20))
+    # What nobody has signed raises no alert: it would be told first, and the one behind it within a day.
+    assert not world.verdict("rumour", report_mail("rumour", failed=20))[0]
+    assert world.verdict("failing", signed_mail("failing", failed=20))[0]
     row = world.received()["failing"]
     assert row["failures"] == {"certificate-expired": 20}
     world.gateway.wait_for_log(r"Alert \(warning\) to 1 recipient: TLS reports of failures for example\.net")
+    world.receiver.wait_until(
+        lambda seen: any(b"TLS reports of failures" in mail.content for mail in seen.mails), "the alert"
+    )
+    (alert,) = (mail.content for mail in world.receiver.mails if b"TLS reports of failures" in mail.content)
+    assert b"(verified: partner.example): 20 of 120" in alert
+    assert alert.count(b"  report ") == 1
     _own(world, row["report"], sessions=2)
     text = world.gateway.command("tlsrpt", "received", "show", str(row["report"]))
     assert "failed: certificate-expired, 20 sessions, from 127.0.0.1" in text
