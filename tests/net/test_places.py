@@ -160,3 +160,49 @@ def test_a_place_given_to_one_that_is_cancelled_is_not_lost() -> None:
         assert places.taken == 0
 
     run(main)
+
+
+@pytest.mark.parametrize("first", ["place", "end", "both"])
+def test_a_place_for_one_that_may_go(first: str) -> None:
+    async def main() -> None:
+        places = Places(asyncio.get_running_loop(), 1)
+        holder, comer, over = Peer(), Peer(), asyncio.Event()
+
+        async def ending() -> None:
+            await over.wait()
+
+        places.take_now(holder)
+        wait = asyncio.ensure_future(places.take_unless(comer, never(), ending()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if first in ("end", "both"):
+            over.set()
+        if first in ("place", "both"):
+            places.leave(holder)
+        got = await wait
+        assert got is (first != "end")
+        assert places.taken == 1
+        places.leave(comer if got else holder)
+        assert places.taken == 0
+
+    run(main)
+
+
+def test_one_that_may_go_and_is_cancelled_or_late_keeps_nothing() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        places = Places(loop, 1)
+        holder, comer = Peer(), Peer()
+        places.take_now(holder)
+        with pytest.raises(TimeoutError):
+            await places.take_unless(comer, loop.time() + 0.01, asyncio.sleep(60))
+        wait = asyncio.ensure_future(places.take_unless(comer, never(), asyncio.sleep(60)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        places.leave(holder)  # it is given in the moment in which it is cancelled
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+        assert places.taken == 0
+
+    run(main)

@@ -375,6 +375,26 @@ def test_what_failed_for_a_client_is_asked_again_for_a_delivery() -> None:
     run(main)
 
 
+def test_who_waits_when_the_servers_are_changed_is_told_that_there_is_no_answer() -> None:
+    """A commit closes the resolver. A delivery that waited for it must not be cancelled: it would never be tried again."""
+
+    async def main() -> None:
+        with DnsAuthority(RECORDS) as authority:
+            authority.behave("*", Behaviour.TIMEOUT)
+            async with asking(authority, try_seconds=(5.0,)) as resolver:
+                mx = asyncio.ensure_future(resolver.mx("example.net"))
+                addresses = asyncio.ensure_future(resolver.addresses("mx1.example.net"))
+                name = asyncio.ensure_future(resolver.ptr_confirmed(V4("192.0.2.1")))
+                await until(lambda: len(authority.asked) == 4)
+                await resolver.close()
+                assert (await mx).temporary
+                assert (await mx).detail == "the name servers were changed meanwhile"
+                assert (await addresses).temporary
+                assert isinstance(await name, Undetermined)
+
+    run(main)
+
+
 def test_a_look_up_takes_no_longer_than_its_bound() -> None:
     async def main() -> None:
         with DnsAuthority(RECORDS) as authority:

@@ -412,7 +412,7 @@ def test_a_peer_that_goes_while_nobody_reads_is_seen(manner: str) -> None:
 
     async def main() -> None:
         async with raw_pair() as (stream, peer):
-            waiting = asyncio.ensure_future(stream.wait_gone())
+            waiting = asyncio.ensure_future(stream.wait_until(lambda: stream.gone))
             await asyncio.sleep(0)
             assert not stream.gone
             if "words" in manner:

@@ -266,6 +266,39 @@ def test_at_most_so_many_handshakes_at_once_and_waiting_counts() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("manner", ["end", "reset", "hello and end"])
+def test_a_peer_that_goes_while_it_waits_for_its_turn_ends_at_once(manner: str) -> None:
+    """C27: it would keep its session and descriptor until the handshake's time is over, and then have its turn for nothing."""
+
+    async def main() -> None:
+        async with reactor(max_handshakes_in=1) as made:
+            holder = _Holder()
+            assert made.handshakes_in.take_now(holder)
+            here, there = await connected()
+            stream = Stream(made, there)
+            waiting = asyncio.ensure_future(stream.start_tls(server_context()))
+            await asyncio.sleep(0)
+            if "hello" in manner:
+                here.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+            if manner == "reset":
+                reset(here)
+            here.close()
+            async with asyncio.timeout(1.0):
+                with pytest.raises(TlsFailure):
+                    await waiting
+            assert made.handshakes_in.taken == 1
+            made.handshakes_in.leave(holder)
+            assert made.handshakes_in.taken == 0
+            stream.abort()
+
+    run(main)
+
+
+class _Holder:
+    def expire(self) -> None:
+        return
+
+
 def test_a_server_that_is_none_fails_our_client() -> None:
     async def main() -> None:
         async with raw_pair() as (stream, peer):

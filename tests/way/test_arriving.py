@@ -333,3 +333,35 @@ def test_who_is_dropped_whatever_its_name_is_not_looked_up(tmp_path: Path) -> No
             assert nothing_is_held(it)
 
     run(main)
+
+
+# --- who stays when it is over ---------------------------------------------------------------------
+
+
+def test_a_connection_that_does_not_take_its_last_answers_keeps_its_place(tmp_path: Path) -> None:
+    """It is open until it took them or some seconds have passed: without its place it would come beside the limits."""
+
+    async def main() -> None:
+        async with gateway(tmp_path) as it:
+            with socket.socket() as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                peer.connect(("127.0.0.1", it.ports["In"]))
+                peer.setblocking(False)
+                sending = asyncio.ensure_future(_pour(peer, b"EHLO many.example\r\n"))
+                async with asyncio.timeout(10):
+                    await until(lambda: any(session.stream.unsent > 65_536 for session in it.sessions))
+                sending.cancel()
+                it.clock.advance(301)
+                await it.log.line("ICID 1 close")
+                assert in_use(it, Kind.LISTENER_ADDRESS, ONE) == in_use(it, Kind.LISTENER) == 1
+                it.clock.advance(6)
+                assert await it.ended()
+                assert nothing_is_held(it)
+
+    run(main)
+
+
+async def _pour(peer: socket.socket, line: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await loop.sock_sendall(peer, line * 1_000)

@@ -15,6 +15,7 @@ from tests.fakes.peer import FakePeer
 from tests.fakes.scram_client import ScramClient
 from tests.fakes.smtp_client import Client
 from tests.fakes.time_travel import run
+from tests.net.test_stream import reset
 
 from gatepost.config.load import load_plain
 from gatepost.config.smtp_auth import AuthLevel
@@ -499,5 +500,24 @@ def test_a_commit_in_the_middle_of_a_dialogue_counts(tmp_path: Path) -> None:
             assert (await client.say(scram.final(challenge[4:]))).startswith("334 ")
             assert await client.say("") == GOOD, "the dialogue ends as it began"
             assert await client.say(MAIL) == CHANGED
+
+    run(main)
+
+
+def test_who_is_lost_while_the_answer_to_a_failure_is_held_back_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delay is for the peer; without one it would keep the session's place (C27)."""
+    monkeypatch.setattr("gatepost.relay.authenticate.delay_after", lambda failures: 60.0)
+
+    async def main() -> None:
+        async with gateway(tmp_path, **offering()) as it:
+            client = await encrypted(it)
+            client.send(plain(passphrase="wrong") + "\r\n")
+            await it.log.until(lambda: bool(it.log.of(SmtpAuthFailed)))
+            reset(client.stream._sock)
+            await it.log.line("ICID 1 close")
+            assert it.log.about("ICID 1")[-2:] == ["ICID 1 lost", "ICID 1 close"]
+            assert it.bugs == []
 
     run(main)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
+import pytest
 from tests.fakes.gateway_parts import authority, controls, gateway, own_certificate
 from tests.fakes.log_book import LogBook
 from tests.fakes.peer import CAPABILITIES, CLOSE, FakePeer, Handshake
@@ -64,6 +66,26 @@ def test_a_stale_connection_costs_nothing(tmp_path: Path) -> None:
             assert not it.log.with_("Delayed")
             assert [len(c.mails) for c in peer.conversations] == [1, 1]
             assert it.log.with_("Message done DCID 2 MID 2")
+
+    run(main)
+
+
+@pytest.mark.parametrize("manner", ["end", "reset"])
+def test_an_idle_connection_that_its_peer_ended_gives_its_place_back(tmp_path: Path, manner: str) -> None:
+    """A peer may end it without a word; nobody else could have the place while it counts as open."""
+
+    async def main() -> None:
+        async with FakePeer() as peer, gateway(tmp_path, routes={"partner.example": peer.port}) as it:
+            await it.inject(FROM, TO)
+            await it.log.line("Message finished MID 1")
+            await it.quiet()
+            (connection,) = peer._connections
+            if manner == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.shutdown(socket.SHUT_RD)  # its thread reads the end, and closes
+            await it.log.line("DCID 1 close")  # the clock stands still: it is not its age that ends it
+            assert it.services.counters.connections_out_now == 0
+            assert not it.services.limits._held
 
     run(main)
 

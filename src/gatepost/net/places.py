@@ -9,7 +9,8 @@ served first: those who have waited long have mostly given up, or are part of th
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 GRACE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.1  # when the one that has to go could not be told at this moment
@@ -62,6 +63,34 @@ class Places:
             elif not given.cancelled():
                 self.leave(holder)  # it was given in the same moment
             raise
+
+    async def take_unless(self, holder: Holder, deadline: float, ending: Coroutine[Any, Any, None]) -> bool:
+        """The same for a holder that may not need it any more: False, and nothing is held, when `ending` is over before."""
+        if self.take_now(holder):
+            ending.close()
+            return True
+        try:
+            async with asyncio.TaskGroup() as group:
+                taking, leaving = group.create_task(self._taken(holder, deadline)), group.create_task(ending)
+                await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
+                taking.cancel()
+                leaving.cancel()
+        except BaseException:
+            if holder in self._held:
+                self.leave(holder)
+            raise
+        if taking.cancelled():
+            return False
+        if not taking.result():
+            raise TimeoutError
+        return True
+
+    async def _taken(self, holder: Holder, deadline: float) -> bool:
+        try:
+            await self.take(holder, deadline)
+        except TimeoutError:
+            return False
+        return True
 
     def leave(self, holder: Holder) -> None:
         """Give the place back: to the one that came last, if any waits."""

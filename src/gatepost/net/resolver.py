@@ -54,6 +54,7 @@ MAX_NEGATIVE_TTL = 300.0
 FAILURE_TTL = 5.0
 NAME_TTL = 60.0
 LIST_TRIES = (0.6, 0.8)
+CLOSED = "the name servers were changed meanwhile"
 NAME_TRIES = (0.7, 1.3)  # the second server of two has its turn within the two seconds
 MAX_PTR_NAMES = 5  # an address with hundreds of PTR records is not worth hundreds of questions
 
@@ -87,6 +88,7 @@ class Resolver:
         self._cache: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
         self._counts = {name: CacheCounts() for name in ("dns", *_OWN_COUNTS.values())}
         self._shared = SharedWork()
+        self._closed = False
         # Apart from each other: a flood of senders must not hold up deliveries.
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
         self._name_questions = asyncio.Semaphore(MAX_QUESTIONS)
@@ -199,7 +201,8 @@ class Resolver:
         self._cache.clear()
 
     async def close(self) -> None:
-        """End all look-ups on the way; who waits for one is cancelled."""
+        """End all look-ups on the way; who waits for one is told that there is no answer: a commit has changed the servers."""
+        self._closed = True
         if self._trust is not None:
             await self._trust.close()
         await self._shared.close()
@@ -263,14 +266,14 @@ class Resolver:
     async def _ask(
         self, name: str, kind: dns.rdatatype.RdataType, convert: Callable[[Any], T], of_client: bool
     ) -> DnsAnswer[T]:
-        if self._trust is not None and self._trust.started:
-            await self._trust.settled()
         try:
             question = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
             return DnsAnswer(DnsStatus.NXDOMAIN, ttl=MAX_NEGATIVE_TTL, detail="not a name that DNS can hold")
         places, tries = (self._name_questions, self._name_tries) if of_client else (self._questions, None)
         try:
+            if self._trust is not None and self._trust.started:
+                await self._trust.settled()
             async with asyncio.timeout(self._lookup_seconds), places:
                 response = await self._client.ask(question, kind, try_seconds=tries)
             return _read(response, convert)
@@ -278,6 +281,10 @@ class Resolver:
             return _temporary(str(failure))
         except TimeoutError:
             return _temporary(f"no answer within {self._lookup_seconds:g} s")
+        except asyncio.CancelledError:
+            if self._closed:
+                return _temporary(CLOSED)
+            raise
 
     # --- the name of a client ---------------------------------------------------------------------------
 
@@ -287,6 +294,10 @@ class Resolver:
                 return await self._confirm(address)
         except TimeoutError:
             return Undetermined(f"no answer within {self._ptr_seconds:g} s")
+        except asyncio.CancelledError:
+            if self._closed:
+                return Undetermined(CLOSED)
+            raise
 
     async def _confirm(self, address: IPAddress) -> PtrAnswer:
         reverse = dns.reversename.from_address(str(address)).to_text()

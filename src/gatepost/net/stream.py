@@ -26,6 +26,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 
 from gatepost.net.deadlines import NEVER
@@ -156,10 +158,16 @@ class Stream:
         """The peer reset the connection, or ended it without having said anything that waits to be read."""
         return isinstance(self._end, StreamError) or (self._end is True and not self._incoming)
 
-    async def wait_gone(self) -> None:
-        """Until the peer is `gone`; nobody may `read` meanwhile. What it says is kept, as always 64 KiB at most."""
-        while not self.gone:
-            await self._wait_readable()
+    @property
+    def lost(self) -> bool:
+        """The connection ended otherwise than in order, or TLS did."""
+        return isinstance(self._end, StreamError)
+
+    async def wait_until(self, over: Callable[[], bool]) -> None:
+        """Until `over`, asked whenever something comes; nobody may `read` meanwhile, and the deadline is not heeded."""
+        while not over():
+            with suppress(StreamTimeout):
+                await self._wait_readable()
 
     def write(self, data: bytes) -> None:
         """Send `data`: at once what the kernel takes, the rest when it can. Errors are raised by `drain`."""
@@ -193,8 +201,10 @@ class Stream:
         places = reactor.handshakes_in if isinstance(context, ServerContext) else reactor.handshakes_out
         handshake: Handshake | None = None
         try:
-            if not places.take_now(self):
-                await places.take(self, self.deadline)
+            # A peer that goes while it waits gives up its turn.
+            ending = self.wait_until(lambda: bool(self._end))
+            if not await places.take_unless(self, self.deadline, ending):
+                raise self._cut_short()
             try:
                 handshake = Handshake(context, sni)
                 return await self._shake_hands(handshake)
@@ -355,7 +365,7 @@ class Stream:
         while not established:
             while not (size := handshake.piece(self._incoming)):
                 if self._end:
-                    raise StreamLost(UNEXPECTED_EOF_TEXT if self._end is True else self._end.text)
+                    raise self._cut_short()
                 await self._wait_readable()
             piece = self._incoming[:size]
             self._incoming = self._incoming[size:]
@@ -370,6 +380,10 @@ class Stream:
         self._pump = TlsPump(connection)
         self._take_early_records(self._pump, may_hold_more=not handshake.server)
         return self.tls
+
+    def _cut_short(self) -> StreamLost:
+        """What a handshake ends with when the connection has ended."""
+        return StreamLost(self._end.text if isinstance(self._end, StreamError) else UNEXPECTED_EOF_TEXT)
 
     def _take_early_records(self, pump: TlsPump, *, may_hold_more: bool) -> None:
         """Records that came right behind the peer's last handshake message."""

@@ -135,13 +135,17 @@ class Session:
             self.reception.abort("Receiving aborted by sender")
             # They and the session refer to each other: all go now, not when the collector comes by.
             self.reception = self.auth = None
-        self._places.give_back()
+        if not self.stream.unsent:
+            self._places.give_back()
         self.services.counters.connections_in_now -= 1
         if self.icid:
             if lost:
                 self._emit(ConnectionLost(self._now(), self.icid))
             self._emit(ConnectionClosed(self._now(), self.icid, self._hello_name()))
-        await self.stream.close(self._last_words)
+        try:
+            await self.stream.close(self._last_words)
+        finally:
+            self._places.give_back()  # only now where a peer does not take what it was told: it stays a while (C27)
 
     def stop(self, why: Reply = SHUTTING_DOWN) -> None:
         """The gateway stops, or this session's configuration is too old: end when idle, else after the message in hand."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from gatepost.core.address import IPAddress
 from gatepost.core.events import ConnectionAdmitted, ConnectionOpened, Warned
 from gatepost.core.reply import Reply
 from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
+from gatepost.net.errors import StreamLost
+from gatepost.net.leaving import unless_gone
 from gatepost.net.stream import Stream
 from gatepost.policy.admit import Admission, ListenerRules, admit, network_of
 from gatepost.policy.arriving import may_come_to, most_connections, refused_unseen
@@ -39,8 +39,6 @@ MOST_TURNED_AWAY = 500  # of a listener, at a time: those that are told why and 
 NOT_ASKED = Undetermined("reverse look-ups are off")
 NOT_TOLD = Undetermined("nobody was asked")
 NO_STANDING = Standing(NoScore.NONE, note="nobody was asked")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +72,12 @@ async def arrive(
     refusal = BUSY
     if entered:
         if places.wait(rules, network_of(peer), most_connections(policies)):
-            learned = await unless_gone(stream, learn(services, scores, rules, peer))
-            return replace(unseen, gone=stream.gone) if learned is None else Arrived(*learned)
+            try:
+                return Arrived(*await unless_gone(stream, learn(services, scores, rules, peer)))
+            except StreamLost:
+                return replace(unseen, gone=True)
         refusal = TOO_MANY
     return replace(unseen, refusal=refusal, certain=len(policies) <= 1)
-
-
-async def unless_gone(stream: Stream, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of `work`; None, and the work is ended, when the peer goes before (or somebody else ended the work)."""
-    async with asyncio.TaskGroup() as group:
-        working, leaving = group.create_task(work), group.create_task(stream.wait_gone())
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
-        leaving.cancel()
-    return None if working.cancelled() else working.result()
 
 
 async def look_up(services: Services, rules: ListenerRules, peer: IPAddress) -> PtrAnswer:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from gatepost.config.values import NO_LIMIT
 from gatepost.core.auth_events import SmtpAuthFailed, SmtpAuthLocked, SmtpAuthSucceeded
 from gatepost.core.reply import Reply
+from gatepost.net.leaving import unless_reset
 from gatepost.policy.auth import LOCAL, SmtpUsers, address_key, authenticated, delay_after, user_key
 from gatepost.wire.sasl import WRONG, Challenge, CheckPassphrase, CheckProof, LookUp, Proven, Step
 from gatepost.wire.scram import ScramVerifier
@@ -260,7 +261,7 @@ class Authentication:
             self._tell_locked(user)
         if fault.reply is INVALID:
             failures = services.limits.recent(address_key(session.admission.network))
-            await asyncio.sleep(delay_after(failures))
+            await unless_reset(session.stream, asyncio.sleep(delay_after(failures)))
         return TOO_MANY_FAILURES if self._failures >= session.runtime.auth.per_session else fault.reply
 
     def _keys(self, user: str) -> list[tuple[str, str, str, int | None]]:

@@ -104,6 +104,7 @@ class Couriers:
                 if (
                     now - connection.idle_since > idle_for
                     or connection.stream.unread
+                    or connection.stream.gone
                     or connection.runtime is not self._services.runtime
                     or self.scheduler.wanted_elsewhere(connection.destination)
                 ):
