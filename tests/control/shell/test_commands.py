@@ -19,6 +19,11 @@ from gatepost.control.shell.client import Client
 from gatepost.core.errors import Exit
 from gatepost.store.home import Home
 
+DEMO = (
+    "listeners[0].certificate: Demo is a demo certificate: it encrypts, but nobody can verify it (listener IncomingMail, delivery) "
+    "(make or import a certificate of your own)\n"
+)
+
 
 @pytest.fixture
 def stopped(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
@@ -43,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_apply_on_a_stopped_gateway_says_when_it_becomes_active(stopped: Home, file: Path) -> None:
     said = gatepost("config", "apply", str(file), "--comment", "first")
-    assert (said.code, said.err) == (0, "")
+    assert (said.code, said.err) == (0, DEMO)
     assert said.out.startswith("Version 2 is stored. The gateway is not running")
     assert json.loads(gatepost("config", "history", "--json").out)[0]["comment"] == "first"
 
@@ -76,7 +81,7 @@ def test_warnings_are_said_in_the_contracts_words_with_exit_0(stopped: Home, fil
     for command in ("check", "apply"):
         said = gatepost("config", command, str(file))
         assert said.code == 0
-        assert said.err == "tls_settings.web: stored, not yet enforced\n"
+        assert said.err == f"tls_settings.web: stored, not yet enforced\n{DEMO}"
 
 
 def test_a_file_that_cannot_be_read(stopped: Home, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@
     tls_reports     tlsrpt.list, .show, .send: the TLS reports that we send
     queue           queue.*         status        status        metrics       metrics
     reading         what is read from the operator's files, in a child (confined)
-    users           user.*; sender_warnings  what a configuration lacks without them
+    users           user.*; sender_warnings  what a configuration lacks without them; document_warnings  all that is warned of
     exchange        certificates, authorities and users inside an exported file
     logs            reading the log files; needs no gateway and no store
 

@@ -12,7 +12,7 @@ from gatepost.certs.times import iso_time
 from gatepost.config.diff import Change, diff
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import load_plain, to_plain
-from gatepost.control.ops.acme_parts import secret_warnings
+from gatepost.control.ops.document_warnings import document_warnings
 from gatepost.control.ops.draft import (
     Draft,
     Submission,
@@ -27,8 +27,6 @@ from gatepost.control.ops.exchange import Brought, export_parts
 from gatepost.control.ops.reading import as_text
 from gatepost.control.ops.registry import Arguments, Context, operation
 from gatepost.control.ops.rehearsal import tls_problems
-from gatepost.control.ops.sender_warnings import sender_warnings
-from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import OperatorError, Problem
@@ -58,11 +56,9 @@ async def read_submitted(
     names = {*known.profiles, *brought.names()}
     found = await asyncio.to_thread(examine, answer["document"], names, today(context))
     ciphers = tls_problems(found.document) if found.document is not None else ()
-    secrets = secret_warnings(context, found.document)
-    carried = sni_warnings(context, known.profiles, found.document)
-    senders = sender_warnings({**known.users, **(brought.users or {})}, found.document)
-    problems = (*syntax, *found.problems, *ciphers, *secrets, *carried, *senders)
-    return Examination(problems, found.document), brought
+    coming = replace(known, users={**known.users, **(brought.users or {})})
+    beside = document_warnings(context, coming, found.document, brought.profiles)
+    return Examination((*syntax, *found.problems, *ciphers, *beside), found.document), brought
 
 
 async def apply(context: Context, arguments: Arguments, caller: Caller) -> Any:

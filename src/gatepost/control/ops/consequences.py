@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gatepost.certs.usage import Use, uses
 from gatepost.control.ops.registry import Context
 from gatepost.core.certificate_events import CertificateIssued
 from gatepost.core.errors import Problem
-from gatepost.pki.profile import Origin
+from gatepost.pki.profile import Origin, Profile
 from gatepost.store.config_store import Content
 
 
@@ -17,35 +18,45 @@ def assignment_warnings(context: Context, before: Content, after: Content) -> tu
     if before.document == after.document:
         return ()
     known = {(use.what, use.certificate) for use in uses(before.document)}
-    fresh = (use for use in uses(after.document) if (use.what, use.certificate) not in known)
-    return _unverifiable_among(context, after, fresh)
+    fresh = [use for use in uses(after.document) if (use.what, use.certificate) not in known]
+    return _unverifiable_among(context, after.profiles, fresh, {})
 
 
-def standing_warnings(context: Context, content: Content) -> tuple[Problem, ...]:
-    """The same for everything that is assigned: one warning for each certificate in use that nobody can verify (R2)."""
-    return _unverifiable_among(context, content, uses(content.document))
+def unverifiable(
+    context: Context,
+    profiles: Mapping[str, int],
+    document: Mapping[str, Any],
+    coming: Mapping[str, Profile],
+) -> tuple[Problem, ...]:
+    """The same for everything that is assigned. `coming` are profiles that are not in the store yet."""
+    return _unverifiable_among(context, profiles, uses(document), coming)
 
 
-def _unverifiable_among(context: Context, content: Content, used: Iterable[Use]) -> tuple[Problem, ...]:
+def _unverifiable_among(
+    context: Context, profiles: Mapping[str, int], used: Iterable[Use], coming: Mapping[str, Profile]
+) -> tuple[Problem, ...]:
     places: dict[str, list[Use]] = {}
     for use in used:
-        if use.certificate in content.profiles:
+        if use.certificate in profiles or use.certificate in coming:
             places.setdefault(use.certificate, []).append(use)
-    return tuple(
-        _unverifiable(context, content, name, found)
-        for name, found in places.items()
-        if _alone(context, content, name)
+    found = (
+        (name, where, _look(context, profiles, coming.get(name), name)) for name, where in places.items()
     )
+    return tuple(_unverifiable(name, where, demo) for name, where, (alone, demo) in found if alone)
 
 
-def _alone(context: Context, content: Content, name: str) -> bool:
-    leaves = context.inventory().facts(content.profiles[name]).leaves
-    return bool(leaves) and all(leaf.alone for leaf in leaves)
+def _look(
+    context: Context, profiles: Mapping[str, int], coming: Profile | None, name: str
+) -> tuple[bool, bool]:
+    """Whether nobody can verify a certificate, and whether it is the demo certificate."""
+    if coming is not None:
+        return all(not pair.verifiable for pair in coming.pairs), coming.origin is Origin.DEMO
+    facts = context.inventory().facts(profiles[name])
+    return bool(facts.leaves) and all(leaf.alone for leaf in facts.leaves), facts.origin == Origin.DEMO
 
 
-def _unverifiable(context: Context, content: Content, name: str, found: list[Use]) -> Problem:
+def _unverifiable(name: str, found: list[Use], demo: bool) -> Problem:
     where = ", ".join(use.what for use in found)
-    demo = context.inventory().facts(content.profiles[name]).origin == Origin.DEMO
     if demo:
         text = f"{name} is a demo certificate: it encrypts, but nobody can verify it ({where})"
         return Problem(found[0].path, text, "make or import a certificate of your own", warning=True)

@@ -21,13 +21,12 @@ from typing import Any
 from gatepost.config.check import check
 from gatepost.config.examine import Examination, examine
 from gatepost.config.load import to_plain
-from gatepost.control.ops.acme_parts import secret_warnings, with_stand_ins
-from gatepost.control.ops.consequences import assignment_warnings, issued, standing_warnings
+from gatepost.control.ops.acme_parts import with_stand_ins
+from gatepost.control.ops.consequences import assignment_warnings, issued
+from gatepost.control.ops.document_warnings import document_warnings
 from gatepost.control.ops.merging import MergeConflict, merge_content
 from gatepost.control.ops.registry import Context
 from gatepost.control.ops.rehearsal import rehearse
-from gatepost.control.ops.sender_warnings import sender_warnings
-from gatepost.control.ops.sni_warnings import sni_warnings
 from gatepost.control.ops.versions import current
 from gatepost.control.ports import Caller
 from gatepost.core.errors import ConfigurationError, Exit, OperatorError, Problem
@@ -77,10 +76,8 @@ def today(context: Context) -> date:
 def examine_content(context: Context, content: Content) -> Examination:
     """All problems of a content's document."""
     found = examine(content.document, content.profiles, today(context))
-    names = sni_warnings(context, content.profiles, found.document)
-    senders = sender_warnings(content.users, found.document)
-    secrets = secret_warnings(context, found.document)
-    return replace(found, problems=(*found.problems, *secrets, *names, *senders))
+    beside = document_warnings(context, content, found.document)
+    return replace(found, problems=(*found.problems, *beside))
 
 
 async def submit(
@@ -95,7 +92,8 @@ async def submit(
     latest = current(context)
     if not how.document and not draft.pending and draft.content == latest.content:
         return {**_answer(latest.number, draft, warnings, "nothing to do"), "unchanged": True}
-    warnings = (*warnings, *assignment_warnings(context, latest.content, draft.content))
+    if not how.document:
+        warnings = (*warnings, *assignment_warnings(context, latest.content, draft.content))
     if how.pending:
         found = examine_content(context, draft.content)
         found.require()
@@ -211,12 +209,5 @@ def warnings_of(context: Context, version: Version) -> tuple[Problem, ...]:
 
     document = load_plain(version.content.document)
     problems = check(document, version.content.profiles, today(context))
-    names = sni_warnings(context, version.content.profiles, document)
     warnings = (problem for problem in problems if problem.warning)
-    return (
-        *warnings,
-        *secret_warnings(context, document),
-        *names,
-        *sender_warnings(version.content.users, document),
-        *standing_warnings(context, version.content),
-    )
+    return (*warnings, *document_warnings(context, version.content, document))
