@@ -40,6 +40,7 @@ class Bench:
     """Clock, alert port, log and DNS in one. A text that is None is one that the DNS does not tell."""
 
     def __init__(self, home: Home, store: ConfigStore) -> None:
+        self.opened = 0
         self.texts: dict[str, str | None] = {NAME: KEY.record()}
         self.home = home
         self.store = store
@@ -76,6 +77,7 @@ class Bench:
 
     @asynccontextmanager
     async def keys(self, document: Document) -> AsyncIterator[KeyLookUps]:
+        self.opened += 1
         yield KeyLookUps(self)
 
     async def txt(self, name: str) -> DnsAnswer[str]:
@@ -316,6 +318,15 @@ def test_a_key_that_is_not_to_be_had_is_asked_for_again(bench: Bench) -> None:
     assert bench.rows()[0].proof.verified
     bench.look(DAY)
     assert (bench.events, bench.alerts) == ([], [])
+
+
+def test_with_nothing_to_do_nothing_is_opened(bench: Bench) -> None:
+    """Each look would read the whole configuration, which may be large."""
+    bench.put("7", signed_report(1), "mail")
+    bench.look()
+    assert bench.opened == 1
+    bench.look(3600)
+    assert bench.opened == 1
 
 
 def test_after_a_day_a_key_is_given_up_and_the_report_stays_unverified(bench: Bench) -> None:

@@ -33,6 +33,7 @@ from gatepost.core.received_report_events import TlsReportRefused
 from gatepost.store.config_store import ConfigStore
 from gatepost.store.home import Home
 from gatepost.store.tls_reports_incoming import IncomingReports
+from gatepost.store.tls_reports_received import ReportRow
 
 META = "received-tls-reports"  # in the store: by domain, when it was told last, and what came since
 LOOK = 60.0
@@ -74,18 +75,27 @@ class ReceivedReportsJob:
         names = await asyncio.to_thread(self._names)
         taken: list[Taken] = []
         pause = LOOK
-        async with self._intake.look_ups() as keys:
-            try:
-                for name in names:
-                    one = await self._one(name, keys)
-                    if one is not None and one.new:
-                        taken.append(one)
-                taken += await self._intake.ask_again(keys)
-            except NotKept:
-                pause = AGAIN
+        try:
+            waiting = await self._intake.waiting()
+            if names or waiting:
+                await self._read_all(names, waiting, taken)
+        except NotKept:
+            pause = AGAIN
         await self._tell(taken)
         await self._prune()
         return 0.0 if len(names) == AT_ONCE and pause == LOOK else pause
+
+    async def _read_all(self, names: Sequence[str], waiting: Sequence[ReportRow], taken: list[Taken]) -> None:
+        """What came in, then what waits for keys; those to be told of go into `taken` one by one. Raises NotKept."""
+        async with self._intake.look_ups() as keys:
+            for name in names:
+                one = await self._one(name, keys)
+                if one is not None and one.new:
+                    taken.append(one)
+            for row in waiting:
+                proven = await self._intake.ask_again(row, keys)
+                if proven is not None:
+                    taken.append(proven)
 
     def _names(self) -> list[str]:
         self._incoming.sweep(self._clock.now())

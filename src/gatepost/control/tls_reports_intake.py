@@ -105,31 +105,32 @@ class Intake:
             self._tell(taken.row)
         return replace(taken, counts=self._counts(taken.row, document))
 
-    async def ask_again(self, keys: KeyLookUps) -> list[Taken]:
-        """Ask again for the keys that are due; the reports that are proven now. Raises NotKept."""
+    async def waiting(self) -> list[ReportRow]:
+        """The reports whose keys are to be asked for again now. Raises NotKept."""
         if not ReceivedReportStore.there(self._folder):
             return []
-        now = self._clock.now()
-        proven = []
         try:
-            for row in await asyncio.to_thread(self._waiting, now):
-                proof = await next_proof(row, keys, now)
-                if not proof.due:
-                    event = TlsReportJudged(
-                        now, row.number, row.organization, proof.verified, proof.signer, proof.reason
-                    )
-                    self._emit(event)
-                found = await asyncio.to_thread(self._settle, row.number, proof)
-                if found is not None:
-                    proven.append(found)
+            return await asyncio.to_thread(self._waiting, self._clock.now())
         except (ReportsFailed, NewerForm, OSError) as error:
             raise NotKept(f"{type(error).__name__}: {error}") from None
-        document = self._document()
-        return [Taken(row, True, self._counts(row, document)) for row in proven]
 
     def _waiting(self, now: float) -> list[ReportRow]:
         with ReceivedReportStore.open(self._folder) as store:
             return store.waiting(now, MAX_AGAIN)
+
+    async def ask_again(self, row: ReportRow, keys: KeyLookUps) -> Taken | None:
+        """Ask for the keys of one that waits; the report, if it is proven now. Raises NotKept."""
+        now = self._clock.now()
+        proof = await next_proof(row, keys, now)
+        try:
+            proven = await asyncio.to_thread(self._settle, row.number, proof)
+        except (ReportsFailed, NewerForm, OSError) as error:
+            raise NotKept(f"{type(error).__name__}: {error}") from None
+        if not proof.due:
+            self._emit(
+                TlsReportJudged(now, row.number, row.organization, proof.verified, proof.signer, proof.reason)
+            )
+        return Taken(proven, True, self._counts(proven, self._document())) if proven is not None else None
 
     def _settle(self, number: int, proof: Proof) -> ReportRow | None:
         with ReceivedReportStore.open(self._folder) as store:
@@ -203,7 +204,7 @@ class Intake:
             failures.update(one.failures)
         self._emit(
             TlsReportReceived(
-                row.at,
+                self._clock.now(),
                 row.number,
                 row.organization,
                 [one.domain for one in row.domains],

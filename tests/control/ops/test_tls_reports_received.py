@@ -17,6 +17,7 @@ from gatepost.control.ops.tls_reports_received import JOB
 from gatepost.core.errors import Exit, OperatorError
 from gatepost.core.received_report_events import TlsReportReceived
 from gatepost.store.records import Batch, RecordStore, SessionRow
+from gatepost.store.tls_reports_received import Proof, ReceivedReportStore
 
 DAY = 86_400.0
 BEGIN = 1_795_392_000.0  # 2026-11-23, the day of the report
@@ -112,6 +113,20 @@ def test_a_key_that_nobody_tells_is_asked_for_again(bench: Bench) -> None:
     assert found["submitter_verified"] is False
     assert (found["dkim"]["result"], found["dkim"]["asked_again"]) == ("temperror", "2026-11-24T12:05:00Z")
     assert "could not be looked up" in found["dkim"]["reason"]
+
+
+def test_a_report_of_an_earlier_release_is_not_verified_and_says_why(ready: Bench, home: Any) -> None:
+    ready.call("tlsrpt.import", file=b64(PLAIN))
+    with ReceivedReportStore.open(home.received_tls_reports) as store:
+        store.settle(1, Proof())
+    (found,) = ready.call("tlsrpt.received")
+    assert found["submitter_verified"] is False
+    assert found["dkim"] == {
+        "result": "none",
+        "domain": "",
+        "reason": "it came before signatures were checked",
+        "asked_again": "",
+    }
 
 
 def test_they_are_listed_by_domain_and_days(ready: Bench) -> None:
