@@ -255,14 +255,15 @@ def test_many_long_headers_are_refused() -> None:
 
 
 def test_nobody_listens() -> None:
-    async def main() -> str:
+    async def main() -> HttpFailed:
         async with serving(OK) as server:
             port = server.port
         with pytest.raises(HttpFailed) as caught:
             await operator(f"http://127.0.0.1:{port}/")
-        return caught.value.text
+        return caught.value
 
-    assert run(main) == "connection refused"
+    failed = run(main)
+    assert (failed.text, failed.unproven) == ("connection refused", False)
 
 
 def test_a_name_that_does_not_exist() -> None:
@@ -320,7 +321,7 @@ def test_https_is_verified_against_the_given_roots_and_the_name() -> None:
                     continue
                 with pytest.raises(HttpFailed) as caught:
                     await operator(url, trust)
-                assert caught.value.text == text
+                assert (caught.value.text, caught.value.unproven) == (text, True)
                 assert not server.requests
 
     run(main)
@@ -332,7 +333,7 @@ def test_https_to_a_server_without_tls() -> None:
         await reader.read()
         writer.close()
 
-    async def main() -> str:
+    async def main() -> HttpFailed:
         listening = await asyncio.start_server(greet, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         try:
@@ -340,9 +341,11 @@ def test_https_to_a_server_without_tls() -> None:
                 await operator(f"https://127.0.0.1:{port}/")
         finally:
             listening.close()
-        return caught.value.text
+        return caught.value
 
-    assert run(main).startswith("TLS failed: ")
+    failed = run(main)
+    assert failed.text.startswith("TLS failed: ")
+    assert failed.unproven
 
 
 # --- strangers' URLs ----------------------------------------------------------------------------------

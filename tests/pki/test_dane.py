@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from tests.fakes.ca import Issued, TestAuthority, self_signed
 
+from gatepost.core.reasons import AskedBy, ReasonCode
 from gatepost.core.tls import DanePlan, NameSource, ReferenceName
 from gatepost.core.tlsa import Matching, Selector, Tlsa, Usage, association
 from gatepost.pki.certificate import read_certificate
@@ -62,7 +63,7 @@ def test_an_issuer_that_is_not_sent_counts_only_where_dns_holds_it_whole() -> No
     digest = record_of(SUB_DER, Usage.DANE_TA, Selector.CERTIFICATE)
     whole = record_of(SUB_DER, Usage.DANE_TA, Selector.CERTIFICATE, Matching.FULL)
     assert (
-        judge(GOOD.chain_der[:1], digest).problem
+        str(judge(GOOD.chain_der[:1], digest).problem)
         == "issuers are not of the TLSA records of mx.partner.example"
     )
     assert judge(GOOD.chain_der[:1], whole).record == whole
@@ -74,11 +75,14 @@ def test_a_whole_key_in_dns_anchors_what_it_signed() -> None:
     assert judge(GOOD.chain_der, key) == DaneVerdict(key)
     direct = ROOT.issue(["mx.partner.example"])
     assert judge(direct.chain_der[:1], key) == DaneVerdict(key)
-    assert "host name mismatch" in judge(GOOD.chain_der, key, names=["other.example"]).problem
-    assert judge(GOOD.chain_der, key, now=NOW + 4e8).problem == "certificate has expired"
+    assert "host name mismatch" in str(judge(GOOD.chain_der, key, names=["other.example"]).problem)
+    assert str(judge(GOOD.chain_der, key, now=NOW + 4e8).problem) == "certificate has expired"
     assert judge(GOOD.chain_der[:1], key).record is None  # what the key signed is missing
     other = record_of(TestAuthority("Other").root_der, Usage.DANE_TA, Selector.PUBLIC_KEY, Matching.FULL)
-    assert judge(GOOD.chain_der, other).problem == "issuers are not of the TLSA records of mx.partner.example"
+    assert (
+        str(judge(GOOD.chain_der, other).problem)
+        == "issuers are not of the TLSA records of mx.partner.example"
+    )
     nonsense = Tlsa(2, 1, 0, b"no key at all")
     assert judge(GOOD.chain_der, nonsense).record is None
 
@@ -87,17 +91,25 @@ def test_names_and_dates_matter_for_an_issuers_record() -> None:
     record = record_of(SUB_DER, Usage.DANE_TA)
     wrong = judge(GOOD.chain_der, record, names=["other.example", "partner.example"])
     assert wrong.record is None
-    assert wrong.problem == "host name mismatch: other.example, partner.example not in DNS:mx.partner.example"
+    assert (
+        str(wrong.problem)
+        == "host name mismatch: other.example, partner.example not in DNS:mx.partner.example"
+    )
     late = judge(GOOD.chain_der, record, now=NOW + 4e8)
-    assert late.problem == "certificate has expired"
+    assert str(late.problem) == "certificate has expired"
+    assert [one.problem and (one.problem.code, one.problem.asked_by) for one in (wrong, late)] == [
+        (ReasonCode.NAME_MISMATCH, AskedBy.DANE),
+        (ReasonCode.EXPIRED, AskedBy.DANE),
+    ]
 
 
 def test_a_stranger_is_told_from_the_records() -> None:
     stranger = TestAuthority("Stranger").intermediate().issue(["mx.partner.example"])
     both = judge(stranger.chain_der, record_of(LEAF_DER, Usage.DANE_EE), record_of(SUB_DER, Usage.DANE_TA))
-    assert both.problem == "certificate and issuers are not of the TLSA records of mx.partner.example"
+    assert str(both.problem) == "certificate and issuers are not of the TLSA records of mx.partner.example"
     own = judge(stranger.chain_der, record_of(LEAF_DER, Usage.DANE_EE))
-    assert own.problem == "certificate is not of the TLSA records of mx.partner.example"
+    assert str(own.problem) == "certificate is not of the TLSA records of mx.partner.example"
+    assert {one.problem and one.problem.code for one in (both, own)} == {ReasonCode.DANE_MISMATCH}
 
 
 def test_one_good_record_among_others_is_enough() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_SELF_SIGNED, no_record
 
 from gatepost.config.outbound import Dane
 from gatepost.core.tls import (
@@ -38,7 +39,7 @@ ANSWERS = (FOUND, UNUSABLE, ABSENT, UNAVAILABLE, FAILED)
 LEAF = PeerCertificate("CN=mx", "CN=CA", "ab" * 32, 2e9, ("DNS:mx.partner.example",))
 UP = TlsFacts(TlsStage.ESTABLISHED, protocol="TLSv1.3", cipher="C", chain=(LEAF,))
 MATCHED = replace(UP, dane_match="DANE-EE 3 1 1")
-STRANGE = replace(UP, dane_problem="certificate is not of the TLSA records of mx.partner.example")
+STRANGE = replace(UP, dane_problem=no_record("certificate is not of the TLSA records of mx.partner.example"))
 PKIX = NameMatch(ReferenceName("partner.example", NameSource.OPERATOR), "DNS:partner.example")
 CLEAR = TlsFacts(TlsStage.NOT_OFFERED)
 
@@ -76,7 +77,7 @@ def test_unusable_records_ask_for_tls_and_authenticate_nobody(level: TlsLevel) -
     """D5, and rule (b): they never satisfy a level that verifies."""
     made = plan(level, Dane.OPPORTUNISTIC, UNUSABLE)
     assert judge_tls(made, CLEAR).verdict is TlsVerdict.REFUSED
-    unverified = judge_tls(made, replace(UP, chain_judged=True, chain_problem="self-signed certificate"))
+    unverified = judge_tls(made, replace(UP, chain_judged=True, chain_problem=CHAIN_SELF_SIGNED))
     assert unverified.may_pass is not level.verification_mandatory
     assert judge_tls(made, UP).verdict is not TlsVerdict.VERIFIED
 
@@ -127,7 +128,7 @@ def test_mandatory_dane_takes_no_host_that_unsigned_mx_records_named(level: TlsL
             "DANE is mandatory for this destination, and the MX records of partner.example are not signed"
         )
     routed = HopNames("partner.example", route_host="hub.example", mx_host="mx.hub.example")
-    assert "the MX records of hub.example" in plan(level, Dane.MANDATORY, FOUND, routed).forbidden
+    assert "the MX records of hub.example" in str(plan(level, Dane.MANDATORY, FOUND, routed).forbidden)
     direct = HopNames("partner.example", route_host="relay.example")
     assert not plan(level, Dane.MANDATORY, FOUND, direct).forbidden
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_EXPIRED, no_record
 
 from gatepost.config.check import check
 from gatepost.config.load import load_plain
@@ -176,7 +177,7 @@ def told(facts: TlsFacts, **rules: Any) -> tuple[Would, str]:
 
 
 UP = TlsFacts(TlsStage.ESTABLISHED, protocol="TLSv1.3", cipher="x", chain=(LEAF,))
-JUDGED = replace(UP, monitored=replace(UP, chain_judged=True, chain_problem="certificate has expired"))
+JUDGED = replace(UP, monitored=replace(UP, chain_judged=True, chain_problem=CHAIN_EXPIRED))
 
 
 def test_a_refusal_is_told_in_the_words_of_the_log() -> None:
@@ -215,7 +216,10 @@ def test_a_name_that_was_not_asked_for_is_said() -> None:
     made = document({"domain": "partner.example", "dane": "opportunistic", "monitor": True})
     base = replace(FOUND, base="alias.example")
     facts = replace(
-        UP, monitored=replace(UP, dane_problem="certificate is not of the TLSA records of alias.example")
+        UP,
+        monitored=replace(
+            UP, dane_problem=no_record("certificate is not of the TLSA records of alias.example")
+        ),
     )
     seen = monitoring(judge_tls(plan_tls(rule(made), HOP, tlsa=base), facts))
     assert seen is not None
@@ -232,6 +236,7 @@ def test_the_record_has_it_and_each_delivery_too() -> None:
         "wanted": "required-verify",
         "would": "refuse",
         "reason": "verify error: certificate has expired",
+        "reason_code": "expired",
     }
     assert delivery_record(record)["monitor"] == record["monitor"]
     assert tls_record(judge_tls(plan_tls(DestinationRule(TlsLevel.PREFERRED), HOP), UP))["monitor"] is None
@@ -271,12 +276,12 @@ def seen_facts(draw: st.DrawFn, plan: TlsPlan) -> TlsFacts:
         return replace(
             UP,
             chain_judged=of.judges_chain,
-            chain_problem=draw(st.sampled_from(["", "certificate has expired"])),
+            chain_problem=draw(st.sampled_from([None, CHAIN_EXPIRED])),
             match=match,
             names_tried=of.names,
             sts_match=draw(st.booleans()),
             dane_match="DANE-EE 3 1 1" if dane else "",
-            dane_problem="" if dane else "no match",
+            dane_problem=None if dane else no_record("no match"),
         )
 
     facts = one(plan)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_EXPIRED, no_record
 
 from gatepost.config.outbound import Dane
 from gatepost.core.tls import (
@@ -33,7 +34,7 @@ ELSEWHERE = replace(ENFORCE, hosts=("mx9.partner.example",))
 LEAF = PeerCertificate("CN=mx1", "CN=CA", "ab" * 32, 2e9, ("DNS:mx1.partner.example",))
 UP = TlsFacts(TlsStage.ESTABLISHED, protocol="TLSv1.3", cipher="C", chain=(LEAF,), chain_judged=True)
 GOOD = replace(UP, sts_match=True)
-EXPIRED = replace(GOOD, chain_problem="certificate has expired", chain_code="expired")
+EXPIRED = replace(GOOD, chain_problem=CHAIN_EXPIRED)
 CLEAR = TlsFacts(TlsStage.NOT_OFFERED)
 TRYING = [level for level in TlsLevel if level.tries]
 LENIENT = [level for level in TRYING if not level.verifies]
@@ -63,7 +64,7 @@ def test_an_enforced_policy_verifies_at_every_level(level: TlsLevel) -> None:
 @pytest.mark.parametrize("level", TRYING)
 def test_a_host_that_the_policy_does_not_name_is_not_called(level: TlsLevel) -> None:
     made = plan(level, ELSEWHERE)
-    assert made.forbidden == "the MTA-STS policy of partner.example does not name mx1.partner.example"
+    assert str(made.forbidden) == "the MTA-STS policy of partner.example does not name mx1.partner.example"
     assert judge_tls(made, GOOD).verdict is TlsVerdict.REFUSED
 
 
@@ -99,7 +100,7 @@ def test_usable_tlsa_records_stand_in_place_of_the_policy_and_unusable_ones_do_n
     usable = TlsaAnswer(TlsaState.FOUND, (Tlsa(3, 1, 1, b"\x01" * 32),), "mx1.partner.example")
     made = plan(TlsLevel.PREFERRED, ELSEWHERE, tlsa=usable)
     assert judge_tls(made, replace(UP, dane_match="DANE-EE 3 1 1")).may_pass
-    assert not judge_tls(made, replace(GOOD, dane_problem="no match")).may_pass
+    assert not judge_tls(made, replace(GOOD, dane_problem=no_record("no match"))).may_pass
     unusable = replace(usable, records=(Tlsa(0, 1, 1, b"\x01" * 32),))
     both = plan(TlsLevel.PREFERRED, ENFORCE, tlsa=unusable)
     assert judge_tls(both, GOOD).verdict is TlsVerdict.VERIFIED
@@ -128,7 +129,7 @@ FACTS = (
     GOOD,
     EXPIRED,
     replace(UP, dane_match="DANE-EE 3 1 1"),
-    replace(GOOD, dane_problem="no match"),
+    replace(GOOD, dane_problem=no_record("no match")),
     replace(GOOD, match=PKIX),
     TlsFacts(TlsStage.HANDSHAKE_FAILED, error="reset"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_EXPIRED
 
 from gatepost.config.outbound import Dane
 from gatepost.core.tls import NameMatch, TlsFacts, TlsLevel, TlsPlan, TlsStage
@@ -194,7 +195,7 @@ def test_a_certificate_that_the_words_allow_passes_and_no_other(
     facts = TlsFacts(
         TlsStage.ESTABLISHED,
         chain_judged=True,
-        chain_problem="" if chain else "certificate has expired",
+        chain_problem=None if chain else CHAIN_EXPIRED,
         match=NameMatch(level[0], "DNS:x") if level else None,
         sts_match=listed and (proven or made.sts is None or made.sts.host not in made.host_names),
         dane_match="DANE-EE 3 1 1" if dane else "",

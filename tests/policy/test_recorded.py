@@ -6,6 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatepost.core.reasons import ReasonCode
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
 from gatepost.policy.recorded import (
     names_of,
@@ -16,7 +17,7 @@ from gatepost.policy.recorded import (
     tlsa_of,
 )
 from gatepost.policy.reference_names import HopNames
-from gatepost.wire.mta_sts import Mode, StsPolicy
+from gatepost.wire.mta_sts import Mode, StsFault, StsPolicy
 
 names = st.text("abcx-.", max_size=20)
 octet = st.integers(0, 255)
@@ -53,12 +54,13 @@ def test_tlsa_records_come_back(answer: TlsaAnswer | None) -> None:
 @settings(max_examples=50)
 @given(policies)
 def test_policies_come_back(policy: StsPolicy) -> None:
-    plain = _through_json(plain_sts("example.net", policy, "id1", ""))
+    plain = _through_json(plain_sts("example.net", policy, "id1", None))
     assert (plain["mode"], plain["id"]) == (policy.mode.value, "id1")
     assert sts_of(plain) == ("example.net", policy)
 
 
 def test_no_policy_is_another_thing_than_not_asked() -> None:
-    plain = plain_sts("example.net", None, "", "the web server does not answer")
-    assert plain["problem"] == "the web server does not answer"
+    fault = StsFault("the web server does not answer", ReasonCode.STS_FETCH_FAILED)
+    plain = plain_sts("example.net", None, "", fault.reason)
+    assert (plain["problem"], plain["problem_code"]) == ("the web server does not answer", "sts-fetch-failed")
     assert sts_of(plain) is None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_EXPIRED, no_record
 
 from gatepost.config.outbound import Dane
 from gatepost.core.reply import Reply
@@ -52,9 +53,9 @@ BY_STS = ReferenceName(MX, NameSource.MTA_STS)
 LEAF = PeerCertificate("CN=mx1", "CN=CA", "ab" * 32, 2e9, (f"DNS:{MX}",))
 UP = TlsFacts(TlsStage.ESTABLISHED, protocol="TLSv1.3", cipher="C", chain=(LEAF,), chain_judged=True)
 UNJUDGED = replace(UP, chain_judged=False)
-EXPIRED = replace(UP, chain_problem="certificate has expired", chain_code="expired")
+EXPIRED = replace(UP, chain_problem=CHAIN_EXPIRED)
 DANE_MATCH = replace(UNJUDGED, dane_match="DANE-EE 3 1 1")
-STRANGER = replace(UNJUDGED, dane_problem="no TLSA record matches the chain")
+STRANGER = replace(UNJUDGED, dane_problem=no_record("no TLSA record matches the chain"))
 NO_ESMTP = TlsFacts(TlsStage.NO_ESMTP)
 NOT_OFFERED = TlsFacts(TlsStage.NOT_OFFERED)
 REFUSED_FOR_NOW = TlsFacts(TlsStage.REFUSED, reply=Reply(454, "4.7.0", ("later",)))
@@ -113,7 +114,7 @@ def test_names_that_were_learnt_securely(
 ) -> None:
     made = required(hop=hop, policy=policy)
     assert made.host_names == names
-    assert (made.returned, made.forbidden, made.clear_allowed, made.mandatory) == ("", "", False, True)
+    assert (made.returned, made.forbidden, made.clear_allowed, made.mandatory) == (None, None, False, True)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_way_that_nothing_proves_returns_the_message(hop: HopNames, policy: St
     assert (outcome.may_pass, outcome.permanent) == (False, True)
     assert f"nothing proves that {MX} takes the mail of" in outcome.reason
     assert failure_status(outcome).status == "5.7.10"
-    assert made.uncalled == outcome.reason
+    assert str(made.uncalled) == outcome.reason
 
 
 def test_a_way_that_could_not_be_looked_up_makes_it_wait() -> None:
@@ -134,7 +135,7 @@ def test_a_way_that_could_not_be_looked_up_makes_it_wait() -> None:
     assert (outcome.may_pass, outcome.permanent) == (False, False)
     assert outcome.reason.endswith(": name server 127.0.0.1 gives no answer")
     assert failure_status(outcome).status.startswith("4.")
-    assert required(hop=SIGNED, doubt="no matter").forbidden == ""
+    assert required(hop=SIGNED, doubt="no matter").forbidden is None
 
 
 def test_what_dane_and_a_policy_forbid_stays_forbidden_and_waits() -> None:
@@ -148,7 +149,7 @@ def test_level_none_refuses_it() -> None:
     for facts in (NOT_TRIED, named(BY_DNS)):
         outcome = judge_tls(made, facts)
         assert (outcome.may_pass, outcome.permanent) == (False, True)
-    assert "destination_controls.default turns it off" in made.returned
+    assert "destination_controls.default turns it off" in str(made.returned)
 
 
 # --- the connection ---------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ def test_what_the_recipient_published_does_not_hold_it_up(
 ) -> None:
     assert not judge_tls(plan(**HEEDING, **published), facts).may_pass
     made = plan(tls_optional=True, **HEEDING, **published)
-    assert made.uncalled == ""
+    assert made.uncalled is None
     outcome = judge_tls(made, facts)
     assert outcome.verdict is verdict
     assert outcome.note.startswith("passes because of TLS-Required: No, else refused: ")

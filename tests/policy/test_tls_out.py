@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.reasons import CHAIN_EXPIRED, CHAIN_SELF_SIGNED
 
 from gatepost.core.reply import Reply
 from gatepost.core.tls import (
@@ -38,14 +39,11 @@ BROKEN = TlsFacts(TlsStage.HANDSHAKE_FAILED, error="[Errno 104] Connection reset
 NOT_TRIED = TlsFacts(TlsStage.NOT_TRIED)
 UNJUDGED = TlsFacts(TlsStage.ESTABLISHED, protocol="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", chain=(LEAF,))
 GOOD = replace(UNJUDGED, chain_judged=True, match=NameMatch(DOMAIN, "DNS:partner.example"))
-SELF_SIGNED = replace(
-    UNJUDGED, chain_judged=True, chain_problem="self-signed certificate", chain_code="self-signed"
-)
+SELF_SIGNED = replace(UNJUDGED, chain_judged=True, chain_problem=CHAIN_SELF_SIGNED)
 EXPIRED = replace(
     UNJUDGED,
     chain_judged=True,
-    chain_problem="certificate has expired",
-    chain_code="expired",
+    chain_problem=CHAIN_EXPIRED,
     chain_problem_subject="CN=mx.partner.example",
     chain_problem_issuer="CN=Example CA",
     match=NameMatch(DOMAIN, "DNS:partner.example"),
@@ -77,7 +75,12 @@ def plan(level: TlsLevel, hop: HopNames = HOP, **choices: object) -> TlsPlan:
 @pytest.mark.parametrize(
     ("level", "facts", "verdict"),
     [
-        pytest.param(level, facts, verdict, id=f"{level}-{facts.stage}-{facts.chain_code or number}")
+        pytest.param(
+            level,
+            facts,
+            verdict,
+            id=f"{level}-{facts.stage}-{facts.chain_problem.code if facts.chain_problem else number}",
+        )
         for level, row in TABLE.items()
         for column, verdict in zip(COLUMNS, row, strict=True)
         for number, facts in enumerate(column)

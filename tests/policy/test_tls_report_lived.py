@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.fakes.reasons import no_record
 from tests.policy.test_mta_sts import CLEAR, ELSEWHERE, ENFORCE, EXPIRED, GOOD, TESTING, UP
 
 from gatepost.config.outbound import Dane
@@ -28,7 +29,7 @@ FAILED = TlsaAnswer(TlsaState.FAILED, detail="SERVFAIL")
 ABSENT = TlsaAnswer(TlsaState.ABSENT, detail=f"{HOST} has no TLSA records")
 UNKNOWN = TlsaAnswer(TlsaState.UNAVAILABLE, detail="no resolver is known to validate DNSSEC")
 MATCHED = replace(UP, dane_match="DANE-EE 3 1 1")
-STRANGE = replace(UP, dane_problem=f"certificate is not of the TLSA records of {HOST}")
+STRANGE = replace(UP, dane_problem=no_record(f"certificate is not of the TLSA records of {HOST}"))
 BROKEN = TlsFacts(TlsStage.HANDSHAKE_FAILED, error="no shared cipher")
 NONE = PolicyType.NONE
 
@@ -83,7 +84,7 @@ def lived(
         1e9,
         plain_names(NAMES),
         plain_tlsa(tlsa),
-        plain_sts("partner.example", policy, "1", ""),
+        plain_sts("partner.example", policy, "1", None),
         True,
         True,
         HOST,

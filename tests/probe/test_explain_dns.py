@@ -15,7 +15,7 @@ from gatepost.net.dns_trust import Validation
 from gatepost.net.overheard import LookUp, PolicySeen
 from gatepost.policy.outbound import compile_destinations
 from gatepost.probe.explain_dns import dnssec, look_up_view, policy_view, tlsa_view
-from gatepost.wire.mta_sts import Mode, StsPolicy
+from gatepost.wire.mta_sts import Mode, StsFault, StsPolicy
 
 LOCAL, FAR = NameServer("127.0.0.1"), NameServer("192.0.2.53")
 AWAY = Validation(FAR, "is not on this machine")
@@ -101,7 +101,11 @@ TXT = ("v=STSv1; id=7;",)
             "",
             "the record could not be looked up: SERVFAIL",
         ),
-        (PolicySeen("d", DnsAnswer(DnsStatus.FOUND, TXT), None, "7", 1e9, 0, "it broke"), "", "it broke"),
+        (
+            PolicySeen("d", DnsAnswer(DnsStatus.FOUND, TXT), None, "7", 1e9, 0, StsFault("it broke").reason),
+            "",
+            "it broke",
+        ),
     ],
 )
 def test_why_a_policy_counts_or_not(seen: PolicySeen, mode: str, problem: str) -> None:

@@ -152,7 +152,7 @@ def record(rule: DestinationRule, what: Seen, outcome: TlsOutcome) -> Connection
     facts: dict[str, Any] = {
         "hop": plain_names(what.names),
         "tlsa": plain_tlsa(what.tlsa if rule.looks_up_tlsa else None),
-        "sts": plain_sts(DOMAIN, what.sts, "1", "") if rule.looks_up_sts else None,
+        "sts": plain_sts(DOMAIN, what.sts, "1", None) if rule.looks_up_sts else None,
         "esmtp": called and what.stage is not TlsStage.NO_ESMTP,
         "starttls": called and what.stage not in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED),
         "broken": "",

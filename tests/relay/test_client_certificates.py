@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.fakes.ca import CLIENT_AUTH, SERVER_AUTH, UNKNOWN, Issued, TestAuthority, damaged, self_signed
 
+from gatepost.core.reasons import ReasonCode
 from gatepost.core.reply import Refusal
 from gatepost.core.tls import InboundTls
 from gatepost.net.tls import TlsSession
@@ -169,6 +170,7 @@ def test_without_a_certificate_only_required_refuses() -> None:
         "5.7.0",
         "A client certificate is required",
         "client certificate not verified: no certificate was sent",
+        why=ReasonCode.NO_CERTIFICATE,
     )
 
 

@@ -43,7 +43,7 @@ def test_nothing_is_judged_where_nothing_is_checked() -> None:
     assert (facts.stage, facts.chain_judged, facts.chain_problem, facts.match) == (
         TlsStage.ESTABLISHED,
         False,
-        "",
+        None,
         None,
     )
     assert facts.chain[0].names == ("DNS:x.example",)
@@ -53,14 +53,14 @@ def test_nothing_is_judged_where_nothing_is_checked() -> None:
 def test_a_good_certificate_is_matched(level: TlsLevel) -> None:
     facts = observe(authority().issue(["partner.example"]), level)
     assert facts.chain_judged
-    assert facts.chain_problem == ""
+    assert facts.chain_problem is None
     assert facts.match is not None
     assert facts.match.reference is NAME
 
 
 def test_a_bad_one_says_whose_and_why() -> None:
     facts = observe(TestAuthority("Stranger").issue(["partner.example"]), TlsLevel.REQUIRED_VERIFY)
-    assert facts.chain_problem == "unable to get local issuer certificate"
+    assert str(facts.chain_problem) == "unable to get local issuer certificate"
     assert (facts.chain_problem_subject, facts.chain_problem_issuer) == ("CN=partner.example", "CN=Stranger")
     assert facts.match is not None, "the name is looked at all the same"
 

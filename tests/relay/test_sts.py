@@ -188,7 +188,7 @@ def test_the_account_tells_how_long_a_policy_counts_and_why_a_fetch_failed(tmp_p
         world.clock.advance(RETRY)
         assert await world.mode() is Mode.ENFORCE
         assert world.policies.account(D) == StsAccount(
-            "1", start, start + WEEK, "the web server answered 500"
+            "1", start, start + WEEK, StsFault("the web server answered 500").reason
         )
 
     asyncio.run(main())
@@ -201,7 +201,11 @@ def test_the_account_of_a_policy_that_was_never_had(tmp_path: Path) -> None:
         assert await world.mode() is None
         known = world.policies.account(D)
         assert known is not None
-        assert (known.identifier, known.until, known.problem) == ("1", 0.0, "the web server answered 404")
+        assert (known.identifier, known.until, str(known.problem)) == (
+            "1",
+            0.0,
+            "the web server answered 404",
+        )
 
     asyncio.run(main())
 

@@ -110,8 +110,8 @@ def test_a_session_from_its_first_to_its_last_event() -> None:
             ev.InboundTlsEstablished(AT, 5, "TLSv1.3", "AES", "X25519", "no: why", client, "first.example"),
             ev.MessageStarted(AT, 2, 5, "ann@a.example"),
             ev.MessageStarted(AT, 3, 5, ""),
-            ev.ReceivingFailed(AT, 5, "no certificate", "bob@b.example"),
-            ev.ReceivingFailed(AT, 5, "no certificate", "bob@b.example"),
+            ev.ReceivingFailed(AT, 5, "no certificate", "bob@b.example", "no-certificate"),
+            ev.ReceivingFailed(AT, 5, "no certificate", "bob@b.example", "no-certificate"),
             ev.ConnectionLost(AT, 5),
             ev.ConnectionClosed(AT + 3, 5, "second.example"),
         ]
@@ -126,7 +126,13 @@ def test_a_session_from_its_first_to_its_last_event() -> None:
     )
     assert row.facts["senders"] == {"ann@a.example": [1, 1], "": [0, 1]}
     assert row.facts["refused"] == [
-        {"reason": "no certificate", "sender": "bob@b.example", "tls": True, "times": 2}
+        {
+            "reason": "no certificate",
+            "code": "no-certificate",
+            "sender": "bob@b.example",
+            "tls": True,
+            "times": 2,
+        }
     ]
     assert (row.facts["hello_clear"], row.facts["hello"]) == ("first.example", "second.example")
     assert (row.facts["policy"], row.facts["level"], row.facts["protocol"]) == (

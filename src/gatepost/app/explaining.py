@@ -205,7 +205,7 @@ def _plain_hop(hop: Hop) -> dict[str, Any]:
         "port": hop.port,
         "names": plain_names(hop.names),
         "tlsa": plain_tlsa(hop.tlsa),
-        "sts": plain_sts(*hop.sts, "", "") if hop.sts is not None else None,
+        "sts": plain_sts(*hop.sts, "", None) if hop.sts is not None else None,
     }
 
 

@@ -65,6 +65,7 @@ class RequiredTlsFailed(Event):
     wanted: str
     reason: str
     alert: bool  # the global switch at that time
+    reason_code: str = ""  # of `core.reasons`
 
 
 @dataclass(slots=True)

@@ -82,11 +82,15 @@ class InboundTlsRequired(Event):
 
 @dataclass(slots=True)
 class ReceivingFailed(Event):
-    """A connection or message refused for a breach of limits or of the protocol; `sender` is that of a refused MAIL."""
+    """A connection or message refused for a breach of limits or of the protocol; `sender` is that of a refused MAIL.
+
+    `reason_code` says what TLS lacked (`core.reasons`), and is empty where something else was refused.
+    """
 
     icid: int
     reason: str
     sender: str = ""
+    reason_code: str = ""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gatepost.core.reasons import ReasonCode
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -61,7 +63,7 @@ class Refusal:
     """Why something is refused to a peer: what it is told, and what only the log may know.
 
     `text` is public and bland; `cause` (exception text, rule names, addresses) goes to the log alone.
-    `close` says that the connection ends after the reply. A 4yz code means: try again later.
+    `close` says that the connection ends after the reply. A 4yz code means: try again later. `why` is the code of what TLS lacked.
     """
 
     code: int
@@ -69,6 +71,7 @@ class Refusal:
     text: str
     cause: str = ""
     close: bool = False
+    why: ReasonCode | None = None
 
     @property
     def permanent(self) -> bool:

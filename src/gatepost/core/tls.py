@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gatepost.core.reasons import Reason
 from gatepost.core.reply import Reply
 from gatepost.core.tlsa import Tlsa
 
@@ -136,7 +137,7 @@ class TlsPlan:
     `clear_allowed` is False once a handshake failed after the 220 in this attempt (R24).
     `certificate` names the profile of the client certificate to offer, or is empty. `skip_starttls` says that
     STARTTLS is not sent although it may be offered: an entry's `preferred_clear_after` is used up. `forbidden` says why nothing
-    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is empty as a rule. `client_hello` is what the
+    at all may be sent to this host now (its TLSA records could not be looked up, for example), and is None as a rule. `client_hello` is what the
     operator says of the peer's stomach; nothing makes it small by itself. `monitored` is the
     plan of a rule in monitor mode: it is judged beside this one, and nothing depends on what it says.
 
@@ -157,12 +158,12 @@ class TlsPlan:
     skip_starttls: bool = False
     dane: DanePlan | None = None
     sts: StsPlan | None = None
-    forbidden: str = ""
+    forbidden: Reason | None = None
     client_hello: ClientHello = ClientHello.DEFAULT
     monitored: TlsPlan | None = None
     requiretls: bool = False
     host_names: tuple[ReferenceName, ...] = ()
-    returned: str = ""
+    returned: Reason | None = None
     relaxed: TlsPlan | None = None
     proving: DanePlan | None = None
 
@@ -182,8 +183,8 @@ class TlsPlan:
         return self if self.relaxed is None else self.relaxed
 
     @property
-    def uncalled(self) -> str:
-        """Why the host is not even called, or empty."""
+    def uncalled(self) -> Reason | None:
+        """Why the host is not even called, if so."""
         return self.returned or self.deciding.forbidden
 
     @property
@@ -248,8 +249,8 @@ class NameMatch:
 class TlsFacts:
     """What was observed on one connection: no judgement yet.
 
-    `chain_problem` is empty when the chain ends in an anchor and is sound, else the first finding's
-    text (`certificate has expired`); `chain_code` its stable code. `reply` is the answer to STARTTLS when it was refused.
+    `chain_problem` is None when the chain ends in an anchor and is sound, else the first finding (`certificate has expired`).
+    `reply` is the answer to STARTTLS when it was refused.
     """
 
     stage: TlsStage
@@ -260,15 +261,14 @@ class TlsFacts:
     group: str = ""  # empty where the library cannot say
     chain: tuple[PeerCertificate, ...] = ()
     chain_judged: bool = False
-    chain_problem: str = ""
-    chain_code: str = ""
+    chain_problem: Reason | None = None
     chain_problem_subject: str = ""  # subject of the certificate that has the problem
     chain_problem_issuer: str = ""
     chain_warning: str = ""  # what does not break a sound chain, but has to be said of it
     match: NameMatch | None = None
     names_tried: tuple[ReferenceName, ...] = ()
     dane_match: str = ""  # the record that matched: `DANE-EE 3 1 1`
-    dane_problem: str = ""  # why none of the records matched
+    dane_problem: Reason | None = None  # why none of the records matched
     sts_match: bool = False  # the certificate carries the MX host's name, as MTA-STS wants it
     monitored: TlsFacts | None = (
         None  # the same connection as the monitored plan looks at it; None: no difference
@@ -287,13 +287,19 @@ class TlsVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TlsOutcome:
-    """The judgement of one connection: `reason` says why, in the words of the log."""
+    """The judgement of one connection: `reason` says why, in the words of the log, and `why` the same for programs.
+
+    `note` is what a policy in testing would have refused, or what `TLS-Required: No` let pass, in such words; `noted` is the reason of
+    that refusal.
+    """
 
     verdict: TlsVerdict
     plan: TlsPlan
     facts: TlsFacts
     reason: str = ""
-    note: str = ""  # what a policy in testing would have refused, or what TLS-Required: No let pass
+    why: Reason | None = None
+    note: str = ""
+    noted: Reason | None = None
     monitored: TlsOutcome | None = None  # what the plan of a rule in monitor mode says of the connection
     permanent: bool = False  # refused, and for this message the host will not do later either
 

@@ -54,11 +54,15 @@ LookUp = Callable[[str], Awaitable[Sequence[IPAddress]]]
 
 
 class HttpFailed(Exception):
-    """There is no answer. `text` says why, in words without the URL."""
+    """There is no answer. `text` says why, in words without the URL.
 
-    def __init__(self, text: str) -> None:
+    `unproven` says that TLS did not come about: the server spoke none, or its certificate does not prove who it is.
+    """
+
+    def __init__(self, text: str, *, unproven: bool = False) -> None:
         super().__init__(text)
         self.text = text
+        self.unproven = unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +248,7 @@ class _Client:
         except TimeoutError:
             raise HttpFailed(f"no answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise HttpFailed(_text(error, target.host or "")) from None
+            raise _failed(error, target.host or "") from None
 
     async def _exchange(
         self, method: str, target: URL, body: bytes, headers: Mapping[str, str], max_body: int
@@ -337,19 +341,24 @@ def _too_long(limit: int) -> str:
     return f"answer longer than {limit} octets"
 
 
-def _text(error: Exception, host: str) -> str:
+def _failed(error: Exception, host: str) -> HttpFailed:
     """One clear phrase for what went wrong, without anything that a server could have put into it."""
     cause: Any = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"{host} cannot be looked up"
+        return HttpFailed(f"{host} cannot be looked up")
     elif isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _certificate_text(cause, host)
+        return HttpFailed(_certificate_text(cause, host), unproven=True)
     if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
+        text = f"TLS failed: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
+        return HttpFailed(text, unproven=True)
+    return HttpFailed(_text(cause))
+
+
+def _text(cause: Exception) -> str:
     if isinstance(cause, aiohttp.ClientPayloadError):
         return "the connection was closed in the middle of the answer"
     if isinstance(cause, aiohttp.ServerDisconnectedError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatepost.core.address import IPAddress
+from gatepost.core.reasons import Reason
 from gatepost.core.tlsa import TlsaAnswer, owner
 from gatepost.net.dns_answer import DnsAnswer, Mx, PtrAnswer
 from gatepost.net.dns_trust import Validation
@@ -39,7 +40,7 @@ class PolicySeen:
     identifier: str = ""
     fetched: float = 0.0
     until: float = 0.0
-    problem: str = ""
+    problem: Reason | None = None
 
 
 class Overheard:

@@ -9,8 +9,9 @@ signed stands in the issuer's place (RFC 7671 §5.2.3). One record that matches 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import DanePlan, ReferenceName
 from gatepost.core.tlsa import Matching, Selector, Tlsa, Usage
 from gatepost.pki.anchors import Anchors
@@ -29,33 +30,37 @@ class DaneVerdict:
     """The record that matched, or why none did."""
 
     record: Tlsa | None
-    problem: str = ""
+    problem: Reason | None = None
 
 
 def judge_dane(chain: Sequence[bytes], plan: DanePlan, now: float) -> DaneVerdict:
     """Judge the DER certificates that a peer sent, its own first, by the plan's records at `now`."""
     if not chain:
-        return DaneVerdict(None, "no certificate was sent")
+        return _none(ReasonCode.NO_CERTIFICATE, "no certificate was sent")
     try:
         leaf = read_certificate(chain[0])
     except MalformedCertificate as error:
-        return DaneVerdict(None, error.text)
+        return _none(ReasonCode.MALFORMED, error.text)
     own = [record for record in plan.records if record.usage == Usage.DANE_EE]
     for record in own:
         if record.matches(leaf.der, leaf.public_key_der):
             return DaneVerdict(record)
     issuers = [record for record in plan.records if record.usage == Usage.DANE_TA]
     others = _readable(chain[1:MAX_SENT])
-    problem = ""
+    problem = None
     for record in issuers:
         for anchor in _anchors(record, leaf, others):
             problem = _problem(leaf, others, anchor, plan.names, now)
-            if not problem:
+            if problem is None:
                 return DaneVerdict(record)
-    if not problem:
+    if problem is None:
         what = "issuers are" if not own else "certificate and issuers are" if issuers else "certificate is"
-        problem = f"{what} not of the TLSA records of {plan.base}"
-    return DaneVerdict(None, problem)
+        return _none(ReasonCode.DANE_MISMATCH, f"{what} not of the TLSA records of {plan.base}")
+    return DaneVerdict(None, replace(problem, asked_by=AskedBy.DANE))
+
+
+def _none(code: ReasonCode, text: str) -> DaneVerdict:
+    return DaneVerdict(None, Reason(code, text, AskedBy.DANE))
 
 
 def _readable(chain: Sequence[bytes]) -> list[Certificate]:
@@ -84,16 +89,17 @@ def _problem(
     anchor: Certificate,
     names: Sequence[ReferenceName],
     now: float,
-) -> str:
-    """What keeps the host's certificate from resting on this anchor; empty when it does."""
+) -> Reason | None:
+    """What keeps the host's certificate from resting on this anchor; None when it does."""
     path = find_path(leaf, others, [anchor], Anchors([anchor]), now, partial=True)
     if path.failure is not None:
-        return path.failure.text
+        return path.failure.reason
     for found in check_path(path.certificates, anchored=True, now=now, purpose=Purpose.SERVER):
         if found.breaks:
-            return found.text
+            return found.reason
     if match_names(leaf.der, names) is None:
         tried = ", ".join(name.name for name in names)
         shown = leaf.described().shown_names(_NAMES_SHOWN)
-        return f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"
-    return ""
+        text = f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"
+        return Reason(ReasonCode.NAME_MISMATCH, text)
+    return None

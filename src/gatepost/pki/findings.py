@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gatepost.core.reasons import Reason, ReasonCode
 from gatepost.pki.certificate import Certificate
 
 
@@ -50,6 +51,8 @@ class Code(StrEnum):
     DEMO = "demo"
 
 
+_REASONS = {code: ReasonCode(code.value) for code in Code if code.value in set(ReasonCode)}
+
 UNANCHORED = frozenset({Code.SELF_SIGNED, Code.MISSING_INTERMEDIATE, Code.UNTRUSTED_ROOT})
 """The ways in which a chain does not reach a trusted root; one of them is enough to say so."""
 
@@ -67,6 +70,11 @@ class Finding:
     subject: str = ""
     issuer: str = ""
     breaks: bool = True
+
+    @property
+    def reason(self) -> Reason:
+        """The finding as the reason of a judgement."""
+        return Reason(_REASONS.get(self.code, ReasonCode.INVALID), self.text)
 
 
 def finding(depth: int, code: Code, text: str, certificate: Certificate, *, breaks: bool = True) -> Finding:

@@ -11,43 +11,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gatepost.config.outbound import Dane
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import DanePlan, NameSource, ReferenceName
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState, Usage, strongest
 from gatepost.policy.destinations import DestinationRule
 
-MANDATORY = "DANE is mandatory for this destination, and"
-NOT_LOOKED_UP = "its TLSA records could not be looked up:"
-UNUSABLE = "none of the TLSA records of"
-
 
 def plan_dane(
     rule: DestinationRule, answer: TlsaAnswer | None, names: tuple[str, str, str], *, domain_proven: bool
-) -> tuple[DanePlan | None, str]:
+) -> tuple[DanePlan | None, Reason | None]:
     """What the records ask for, and why the host may not be used at all, if so.
 
     `answer` is None where nothing was looked up: the next hop is an address. `names` are the recipient domain, the
     route's host, and the MX host, which count beside the records' own name for an issuer's records (RFC 7672 §3.2.2).
     """
     if not rule.asks_dane:
-        return None, ""
+        return None, None
     mandatory = rule.dane is Dane.MANDATORY
     if answer is None:
-        return None, f"{MANDATORY} the next hop is an address" if mandatory else ""
+        return None, _lacking(ReasonCode.DANE_ADDRESS, "the next hop is an address") if mandatory else None
     match answer.state:
         case TlsaState.FAILED:
-            return None, f"{NOT_LOOKED_UP} {answer.detail}"
-        case TlsaState.UNAVAILABLE | TlsaState.ABSENT:
-            return None, f"{MANDATORY} {answer.detail}" if mandatory else ""
+            text = f"its TLSA records could not be looked up: {answer.detail}"
+            return None, Reason(ReasonCode.DANE_LOOKUP_FAILED, text, AskedBy.DANE)
+        case TlsaState.UNAVAILABLE:
+            return None, _lacking(ReasonCode.DANE_UNAVAILABLE, answer.detail) if mandatory else None
+        case TlsaState.ABSENT:
+            return None, _lacking(ReasonCode.DANE_ABSENT, answer.detail) if mandatory else None
         case TlsaState.FOUND if mandatory and not domain_proven:
             # RFC 7672 §2.2.1 lets only the opportunistic use go on from an unsigned MX (D8).
-            return None, f"{MANDATORY} the MX records of {names[1] or names[0]} are not signed"
+            text = f"the MX records of {names[1] or names[0]} are not signed"
+            return None, _lacking(ReasonCode.DANE_UNSIGNED_MX, text)
         case TlsaState.FOUND:
             pass
     records = tuple(strongest(answer.records))
     if not records and mandatory:
         why = "; ".join(dict.fromkeys(record.unusable for record in answer.records))
-        return None, f"{MANDATORY} {UNUSABLE} {answer.base} is usable: {why}"
-    return DanePlan(answer.base, records, _names(answer.base, names), domain_proven), ""
+        text = f"none of the TLSA records of {answer.base} is usable: {why}"
+        return None, _lacking(ReasonCode.DANE_UNUSABLE, text)
+    return DanePlan(answer.base, records, _names(answer.base, names), domain_proven), None
+
+
+def _lacking(code: ReasonCode, what: str) -> Reason:
+    """Why a host may not be used where the operator insists on DANE."""
+    return Reason(code, f"DANE is mandatory for this destination, and {what}", AskedBy.DANE)
 
 
 def _names(base: str, more: Sequence[str]) -> tuple[ReferenceName, ...]:

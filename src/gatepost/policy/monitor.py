@@ -40,10 +40,17 @@ class Monitoring:
     wanted: str
     would: Would
     reason: str
+    code: str = ""
 
     def record(self) -> dict[str, str]:
         """Its part of the record of a delivery; keys are stable."""
-        return {"rule": self.rule, "wanted": self.wanted, "would": self.would.value, "reason": self.reason}
+        return {
+            "rule": self.rule,
+            "wanted": self.wanted,
+            "would": self.would.value,
+            "reason": self.reason,
+            "reason_code": self.code,
+        }
 
 
 def monitoring(outcome: TlsOutcome) -> Monitoring | None:
@@ -52,19 +59,19 @@ def monitoring(outcome: TlsOutcome) -> Monitoring | None:
     if seen is None:
         return None
     would = _would(seen)
-    reason = seen.reason
+    reason, why = seen.reason, seen.why
     if would is Would.REFUSE and _asked_otherwise(outcome.plan.sni, seen):
         reason += (
             f" (the host was asked for {outcome.plan.sni or 'no name'}, this rule asks for {seen.plan.sni})"
         )
     if would is Would.UNTOLD and seen.facts.stage is TlsStage.NOT_TRIED:
-        reason = f"not tried: {outcome.reason}"
+        reason, why = f"not tried: {outcome.reason}", outcome.why
     wanted = seen.plan.level.value
     if seen.plan.dane is not None:
         wanted += " with DANE"
     elif seen.plan.sts_enforced:
         wanted += " with MTA-STS"
-    return Monitoring(seen.plan.domain, seen.plan.rule, wanted, would, reason)
+    return Monitoring(seen.plan.domain, seen.plan.rule, wanted, would, reason, why.code.value if why else "")
 
 
 def policy_refusal(rule: InboundTlsRule, sender: Address, facts: Callable[[], ClientFacts] | None) -> str:
@@ -83,7 +90,7 @@ def policy_refusal(rule: InboundTlsRule, sender: Address, facts: Callable[[], Cl
 
 def _would(seen: TlsOutcome) -> Would:
     plan, facts = seen.plan, seen.facts
-    if plan.forbidden:
+    if plan.forbidden is not None:
         return Would.REFUSE
     if facts.stage is TlsStage.NOT_TRIED and plan.level.tries and not plan.skip_starttls:
         return Would.UNTOLD

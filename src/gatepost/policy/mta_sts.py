@@ -7,43 +7,44 @@ authenticate needs no policy, and none helps where they fail (rule c, D7). Level
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import DanePlan, NameSource, ReferenceName, StsPlan, TlsFacts
 from gatepost.policy.destinations import DestinationRule
-from gatepost.policy.reference_names import MAX_NAMES_SHOWN
+from gatepost.policy.reference_names import mismatch, not_judged
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
 
 def plan_sts(
     rule: DestinationRule, policy: StsPolicy | None, domain: str, host: str, dane: DanePlan | None
-) -> tuple[StsPlan | None, str]:
+) -> tuple[StsPlan | None, Reason | None]:
     """What the policy of `domain` asks for `host`, and why the host may not be used at all, if so."""
     if policy is None or policy.mode is Mode.NONE or not rule.asks_sts or not host:
-        return None, ""
+        return None, None
     if dane is not None and dane.records:
-        return None, ""
+        return None, None
     name = host.rstrip(".").lower()
     made = StsPlan(
         domain, ReferenceName(name, NameSource.MTA_STS), policy.mode is Mode.ENFORCE, policy.allows(name)
     )
     if made.enforced and not made.listed:
         return made, not_listed(made)
-    return made, ""
+    return made, None
 
 
-def not_listed(plan: StsPlan) -> str:
-    """The sentence about a host that the policy does not name."""
-    return f"the MTA-STS policy of {plan.domain} does not name {plan.host.name}"
+def not_listed(plan: StsPlan) -> Reason:
+    """The reason of a host that the policy does not name."""
+    text = f"the MTA-STS policy of {plan.domain} does not name {plan.host.name}"
+    return Reason(ReasonCode.STS_NOT_LISTED, text, AskedBy.MTA_STS)
 
 
-def sts_problem(plan: StsPlan, facts: TlsFacts) -> str:
-    """What the policy minds about an established session; empty when it is as the policy wants it."""
+def sts_problem(plan: StsPlan, facts: TlsFacts) -> Reason | None:
+    """What the policy minds about an established session; None when it is as the policy wants it."""
     if not plan.listed:
         return not_listed(plan)
     if not facts.chain_judged:
-        return "the certificate was not judged on this connection"
-    if facts.chain_problem:
-        return facts.chain_problem
-    if not facts.sts_match:
-        shown = facts.chain[0].shown_names(MAX_NAMES_SHOWN) if facts.chain else ""
-        return f"host name mismatch: {plan.host.name} not in {shown or 'a certificate without names'}"
-    return ""
+        return not_judged(AskedBy.MTA_STS)
+    if facts.chain_problem is not None:
+        return replace(facts.chain_problem, asked_by=AskedBy.MTA_STS)
+    return None if facts.sts_match else mismatch([plan.host], facts, AskedBy.MTA_STS)

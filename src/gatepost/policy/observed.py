@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 from gatepost.core.tls import PeerCertificate, TlsFacts, TlsPlan, TlsStage
 from gatepost.pki.certificate import read_certificate
@@ -54,7 +55,7 @@ def _server_facts(
 ) -> TlsFacts:
     """The chain is judged only where the plan wants that, or TLSA records do."""
     chain = seen.chain
-    common = {
+    common: dict[str, Any] = {
         "stage": TlsStage.ESTABLISHED,
         "protocol": seen.protocol,
         "cipher": seen.cipher,
@@ -63,17 +64,16 @@ def _server_facts(
         **_by_dane(plan, chain, now),
     }
     if not plan.judges_chain:
-        return TlsFacts(**common)  # type: ignore[arg-type]
+        return TlsFacts(**common)
     verdict = judged(chain, Purpose.SERVER)
     finding = verdict.worst
     match = match_names(chain[0], plan.names) if chain else None
     listed = match_names(chain[0], [plan.sts.host]) if plan.sts and chain else None
     own = match_names(chain[0], plan.host_names) if plan.host_names and chain else None
     return TlsFacts(
-        **common,  # type: ignore[arg-type]
+        **common,
         chain_judged=True,
-        chain_problem=finding.text if finding else "",
-        chain_code=finding.code if finding else "",
+        chain_problem=finding.reason if finding else None,
         chain_problem_subject=finding.subject if finding else "",
         chain_problem_issuer=finding.issuer if finding else "",
         chain_warning=_warning(verdict) if finding is None else "",
@@ -85,7 +85,7 @@ def _server_facts(
     )
 
 
-def _by_dane(plan: TlsPlan, chain: Sequence[bytes], now: float) -> dict[str, str]:
+def _by_dane(plan: TlsPlan, chain: Sequence[bytes], now: float) -> dict[str, Any]:
     records = plan.records
     if records is None:
         return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gatepost.core.reasons import Reason, ReasonCode
 from gatepost.core.tls import NameMatch, NameSource, ReferenceName, TlsFacts, TlsPlan, TlsStage, TlsVerdict
 from gatepost.core.tlsa import Usage
 from gatepost.policy.tls_out import judge_tls
@@ -19,12 +20,13 @@ SOURCE_WORDS = {
     NameSource.INSECURE_DNS: "from unsigned DNS",
 }
 _MADE_UP = "made up"
+_PROBLEM = Reason(ReasonCode.INVALID, _MADE_UP)
 
 
 def may_pass(plan: TlsPlan) -> tuple[str, ...]:
     """What may be sent on a connection under this plan, sentence by sentence."""
-    if plan.forbidden or plan.returned:
-        return (f"nothing at all: {plan.forbidden or plan.returned}",)
+    if unusable := plan.forbidden or plan.returned:
+        return (f"nothing at all: {unusable}",)
     untried = judge_tls(plan, TlsFacts(TlsStage.NOT_TRIED))
     if untried.may_pass:
         return (f"everything, in clear: {untried.reason}",)
@@ -105,12 +107,12 @@ def _passes(
     facts = TlsFacts(
         TlsStage.ESTABLISHED,
         chain_judged=True,
-        chain_problem="" if chain else _MADE_UP,
+        chain_problem=None if chain else _PROBLEM,
         match=match,
         names_tried=plan.names,
         sts_match=listed,
         dane_match=_MADE_UP if dane else "",
-        dane_problem="" if dane else _MADE_UP,
+        dane_problem=None if dane else _PROBLEM,
         host_match=host,
     )
     return judge_tls(plan, facts).verdict is not TlsVerdict.REFUSED

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gatepost.core.reasons import Reason
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
 from gatepost.policy.reference_names import HopNames
 from gatepost.wire.mta_sts import StsPolicy, read_policy
@@ -52,14 +53,17 @@ def _record(text: str) -> Tlsa:
     return Tlsa(int(usage), int(selector), int(matching), bytes.fromhex(data))
 
 
-def plain_sts(domain: str, policy: StsPolicy | None, identifier: str, problem: str) -> dict[str, Any]:
+def plain_sts(
+    domain: str, policy: StsPolicy | None, identifier: str, problem: Reason | None
+) -> dict[str, Any]:
     """The MTA-STS policy of a domain that was asked for; `policy` None: it has none that counts."""
     return {
         "domain": domain,
         "mode": policy.mode.value if policy is not None else "",
         "id": identifier,
         "policy": policy_lines(policy) if policy is not None else [],
-        "problem": problem,
+        "problem": problem.text if problem is not None else "",
+        "problem_code": problem.code.value if problem is not None else "",
     }
 
 

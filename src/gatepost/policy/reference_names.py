@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import NameSource, ReferenceName, TlsFacts, TlsLevel
 from gatepost.policy.destinations import DestinationRule
 
@@ -78,8 +79,14 @@ def literal_address(literal: str) -> str:
     return inner[5:] if inner.lower().startswith("ipv6:") else inner
 
 
-def mismatch(names: Sequence[ReferenceName], facts: TlsFacts) -> str:
-    """The sentence about a certificate that is valid for none of the names."""
+def not_judged(asked_by: AskedBy = AskedBy.RULE) -> Reason:
+    """The reason of a certificate that nobody looked at."""
+    return Reason(ReasonCode.NOT_JUDGED, "the certificate was not judged on this connection", asked_by)
+
+
+def mismatch(names: Sequence[ReferenceName], facts: TlsFacts, asked_by: AskedBy = AskedBy.RULE) -> Reason:
+    """The reason of a certificate that is valid for none of the names."""
     tried = ", ".join(dict.fromkeys(name.name for name in names)) or "no name"
     shown = facts.chain[0].shown_names(MAX_NAMES_SHOWN) if facts.chain else ""
-    return f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"
+    text = f"host name mismatch: {tried} not in {shown or 'a certificate without names'}"
+    return Reason(ReasonCode.NAME_MISMATCH, text, asked_by)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gatepost.config.outbound import Dane
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import (
     DanePlan,
     NameSource,
@@ -31,10 +32,9 @@ from gatepost.core.tls import (
 from gatepost.core.tlsa import TlsaAnswer
 from gatepost.policy.dane import plan_dane
 from gatepost.policy.destinations import DestinationRule
-from gatepost.policy.reference_names import HopNames, literal_address, mismatch
+from gatepost.policy.reference_names import HopNames, literal_address, mismatch, not_judged
 from gatepost.wire.mta_sts import Mode, StsPolicy
 
-NOT_JUDGED = "the certificate was not judged on this connection"
 WAIVED = "passes because of TLS-Required: No, else refused:"
 
 
@@ -60,8 +60,8 @@ class Way:
 
     names: tuple[ReferenceName, ...] = ()
     records: DanePlan | None = None
-    returned: str = ""
-    forbidden: str = ""
+    returned: Reason | None = None
+    forbidden: Reason | None = None
 
 
 def way_to(
@@ -69,7 +69,8 @@ def way_to(
 ) -> Way:
     """What a message that requires TLS can hold a host against. `doubt` says what could not be learnt, or is empty."""
     if not rule.level.tries:
-        return Way(returned=f"the message requires TLS, and {rule.path} turns it off")
+        text = f"the message requires TLS, and {rule.path} turns it off"
+        return Way(returned=_of_message(ReasonCode.REQUIRETLS_OFF, text))
     names = _proven_names(hop, policy)
     if names:
         records, forbidden = plan_dane(strengthened(rule), tlsa, hop.asked, domain_proven=True)
@@ -77,8 +78,13 @@ def way_to(
     host = hop.mx_host.rstrip(".").lower()
     text = f"the message requires TLS, and nothing proves that {host} takes the mail of {hop.route_host or hop.domain}"
     if doubt:
-        return Way(forbidden=f"{text}: {doubt}")
-    return Way(returned=f"{text}: neither signed MX records nor an enforced MTA-STS policy")
+        return Way(forbidden=_of_message(ReasonCode.REQUIRETLS_DOUBT, f"{text}: {doubt}"))
+    text += ": neither signed MX records nor an enforced MTA-STS policy"
+    return Way(returned=_of_message(ReasonCode.REQUIRETLS_UNPROVEN, text))
+
+
+def _of_message(code: ReasonCode, text: str) -> Reason:
+    return Reason(code, text, AskedBy.REQUIRETLS)
 
 
 def _proven_names(hop: HopNames, policy: StsPolicy | None) -> tuple[ReferenceName, ...]:
@@ -102,16 +108,23 @@ def required(outcome: TlsOutcome) -> TlsOutcome:
     """The judgement of a connection, for a message that requires TLS."""
     plan, facts = outcome.plan, outcome.facts
     if outcome.may_pass:
-        problem = _unproven(plan, facts)
-        if problem:
-            reason = f"verify error: {problem}"
-            return replace(outcome, verdict=TlsVerdict.REFUSED, reason=reason, permanent=True)
+        proven = proof(plan, facts)
+        if not proven:
+            problem = _unproven(plan, facts)
+            return replace(
+                outcome,
+                verdict=TlsVerdict.REFUSED,
+                reason=f"verify error: {problem}",
+                why=problem,
+                permanent=True,
+            )
         if outcome.verdict is TlsVerdict.VERIFIED:
             return outcome
-        return replace(outcome, verdict=TlsVerdict.VERIFIED, reason=f"verified yes: {proof(plan, facts)}")
+        why = Reason(ReasonCode.VERIFIED, proven, AskedBy.REQUIRETLS)
+        return replace(outcome, verdict=TlsVerdict.VERIFIED, reason=f"verified yes: {proven}", why=why)
     if plan.forbidden:
         return outcome
-    return replace(outcome, permanent=bool(plan.returned) or _lacks_for_good(facts))
+    return replace(outcome, permanent=plan.returned is not None or _lacks_for_good(facts))
 
 
 def _lacks_for_good(facts: TlsFacts) -> bool:
@@ -121,15 +134,15 @@ def _lacks_for_good(facts: TlsFacts) -> bool:
     return facts.stage in (TlsStage.NO_ESMTP, TlsStage.NOT_OFFERED, TlsStage.ESTABLISHED)
 
 
-def _unproven(plan: TlsPlan, facts: TlsFacts) -> str:
-    """Why the certificate does not prove that this is the host, or empty."""
-    if proof(plan, facts):
-        return ""
+def _unproven(plan: TlsPlan, facts: TlsFacts) -> Reason:
+    """Why the certificate does not prove that this is the host."""
     if plan.records is not None:
-        return facts.dane_problem or NOT_JUDGED
-    if not facts.chain_judged:
-        return NOT_JUDGED
-    return facts.chain_problem or mismatch(plan.host_names, facts)
+        problem = facts.dane_problem
+    elif facts.chain_judged:
+        problem = facts.chain_problem or mismatch(plan.host_names, facts)
+    else:
+        problem = None
+    return replace(problem or not_judged(), asked_by=AskedBy.REQUIRETLS)
 
 
 def proof(plan: TlsPlan, facts: TlsFacts) -> str:
@@ -152,4 +165,4 @@ def waived(strict: TlsOutcome, relaxed: TlsOutcome) -> TlsOutcome:
         return strict
     if not relaxed.may_pass:
         return replace(relaxed, plan=strict.plan)
-    return replace(relaxed, plan=strict.plan, note=f"{WAIVED} {strict.reason}")
+    return replace(relaxed, plan=strict.plan, note=f"{WAIVED} {strict.reason}", noted=strict.why)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gatepost.core.address import Address
+from gatepost.core.reasons import ReasonCode
 from gatepost.core.reply import Refusal
 from gatepost.core.tls import InboundTls, NameSource, PeerCertificate, ReferenceName
 from gatepost.pki.findings import Code, Finding
@@ -95,6 +96,7 @@ class InboundTlsRule:
             STARTTLS_FIRST.enhanced,
             STARTTLS_FIRST.text,
             cause=f"TLS is mandatory for senders of {self.senders_name}",
+            why=ReasonCode.SENDER_IN_CLEAR,
         )
 
 
@@ -157,7 +159,8 @@ def judge_client(level: InboundTls, rule: ClientRule, facts: ClientFacts) -> Cli
     if facts.certificate is None:
         refusal = None
         if level is InboundTls.REQUIRED:
-            refusal = _refusal("a client certificate is required", NO_CERTIFICATE, enhanced="5.7.0")
+            public = "a client certificate is required"
+            refusal = _refusal(public, NO_CERTIFICATE, ReasonCode.NO_CERTIFICATE, enhanced="5.7.0")
         return ClientOutcome(facts, (), NO_CERTIFICATE, refusal)
     problem = facts.problem
     revoked = problem is not None and problem.code is Code.REVOKED
@@ -170,7 +173,7 @@ def judge_client(level: InboundTls, rule: ClientRule, facts: ClientFacts) -> Cli
     if not names:
         reason = f"not an accepted identity: {_presented(facts)} {_whose(facts)}"
         public = "client certificate not accepted: it is not of an accepted client"
-        return ClientOutcome(facts, (), reason, _refusal(public, reason))
+        return ClientOutcome(facts, (), reason, _refusal(public, reason, ReasonCode.CLIENT_NOT_ACCEPTED))
     said = ["server-only certificate"] if problem is not None else []
     if facts.warning:
         said.append(facts.warning)
@@ -180,18 +183,19 @@ def judge_client(level: InboundTls, rule: ClientRule, facts: ClientFacts) -> Cli
 def _refused_chain(facts: ClientFacts, problem: Finding) -> ClientOutcome:
     """A chain that is not sound. "Could not tell" is for later; everything else will be the same next time."""
     who = ", ".join(part for part in (problem.subject, problem.issuer and f"issuer {problem.issuer}") if part)
-    reason = f"{problem.text} ({who})" if who else problem.text
+    reason, why = f"{problem.text} ({who})" if who else problem.text, problem.reason.code
     if problem.code is Code.CRL_STALE:
         public = f"client certificate cannot be checked now: {problem.text}"
-        return ClientOutcome(facts, (), reason, _refusal(public, reason, code=454, enhanced="4.7.5"))
-    return ClientOutcome(
-        facts, (), reason, _refusal(f"client certificate not accepted: {problem.text}", reason)
-    )
+        return ClientOutcome(facts, (), reason, _refusal(public, reason, why, code=454, enhanced="4.7.5"))
+    public = f"client certificate not accepted: {problem.text}"
+    return ClientOutcome(facts, (), reason, _refusal(public, reason, why))
 
 
-def _refusal(public: str, reason: str, *, code: int = 554, enhanced: str = "5.7.5") -> Refusal:
+def _refusal(
+    public: str, reason: str, why: ReasonCode, *, code: int = 554, enhanced: str = "5.7.5"
+) -> Refusal:
     text = public[0].upper() + public[1:]
-    return Refusal(code, enhanced, text, cause=f"client certificate not verified: {reason}")
+    return Refusal(code, enhanced, text, cause=f"client certificate not verified: {reason}", why=why)
 
 
 def _accepted_names(rule: ClientRule, facts: ClientFacts) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import (
     DanePlan,
     NameSource,
@@ -39,9 +40,8 @@ from gatepost.core.tlsa import TlsaAnswer
 from gatepost.policy.dane import plan_dane
 from gatepost.policy.destinations import DestinationEntry, DestinationRule, DestinationTable
 from gatepost.policy.mta_sts import plan_sts, sts_problem
-from gatepost.policy.reference_names import HopNames, mismatch, reference_names
+from gatepost.policy.reference_names import HopNames, mismatch, not_judged, reference_names
 from gatepost.policy.requiretls import (
-    NOT_JUDGED,
     Way,
     heedless,
     proof,
@@ -73,12 +73,14 @@ LEVELS_BY_STRICTNESS = (
 )
 """A later level never lets pass what an earlier one refuses, and never encrypts less."""
 
-NO_ESMTP = "remote host does not speak ESMTP"
-NOT_OFFERED = "remote host does not offer STARTTLS"
-STARTTLS_REFUSED = "STARTTLS unexpected response"
-NOT_TRIED = "STARTTLS was not sent on this connection"
-SWITCHED_OFF = "TLS is off for this destination"
-GIVEN_UP = "STARTTLS was left out after broken handshakes, as preferred_clear_after says"
+NO_ESMTP = Reason(ReasonCode.NO_ESMTP, "remote host does not speak ESMTP")
+NOT_OFFERED = Reason(ReasonCode.NOT_OFFERED, "remote host does not offer STARTTLS")
+STARTTLS_REFUSED = Reason(ReasonCode.STARTTLS_REFUSED, "STARTTLS unexpected response")
+NOT_TRIED = Reason(ReasonCode.NOT_TRIED, "STARTTLS was not sent on this connection")
+SWITCHED_OFF = Reason(ReasonCode.SWITCHED_OFF, "TLS is off for this destination")
+GIVEN_UP = Reason(
+    ReasonCode.GIVEN_UP, "STARTTLS was left out after broken handshakes, as preferred_clear_after says"
+)
 
 
 def plan_tls(
@@ -203,52 +205,68 @@ def judge_tls(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
 
 def _judge(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     stage = facts.stage
-    if plan.forbidden or plan.returned:
-        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, plan.forbidden or plan.returned)
+    if unusable := plan.forbidden or plan.returned:
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, unusable.text, unusable)
     if stage is TlsStage.ESTABLISHED:
         return _judge_established(plan, facts)
-    reason = _stage_reason(plan, facts)
+    why = _stage_reason(plan, facts)
     if stage is TlsStage.HANDSHAKE_FAILED:
         # R24: never in clear because of a failure behind the 220; and the connection is dead anyway.
-        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, reason)
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, why.text, why)
     if stage is TlsStage.NOT_TRIED and plan.level.tries and not plan.skip_starttls:
         # A pooled connection that was opened under a rule without TLS.
-        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, reason)
+        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, why.text, why)
     passes = plan.clear_allowed and not plan.mandatory
-    return TlsOutcome(TlsVerdict.CLEAR if passes else TlsVerdict.REFUSED, plan, facts, reason)
+    return TlsOutcome(TlsVerdict.CLEAR if passes else TlsVerdict.REFUSED, plan, facts, why.text, why)
 
 
 def _judge_established(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     outcome = _judge_certificate(plan, facts)
     if plan.sts is None or plan.sts.enforced or not (problem := sts_problem(plan.sts, facts)):
         return outcome
-    return replace(outcome, note=f"MTA-STS of {plan.sts.domain}, in testing, would refuse: {problem}")
+    return replace(
+        outcome, note=f"MTA-STS of {plan.sts.domain}, in testing, would refuse: {problem}", noted=problem
+    )
 
 
 def _judge_certificate(plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
     if plan.dane is not None and plan.dane.records:
         if not facts.dane_match:
-            problem = facts.dane_problem or NOT_JUDGED
-            return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {problem}")
+            return _refused(plan, facts, facts.dane_problem or not_judged(AskedBy.DANE))
         if plan.dane.domain_proven:
-            return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
+            return _passed(TlsVerdict.VERIFIED, plan, facts)
     if plan.sts is not None and plan.sts.enforced:
         if problem := sts_problem(plan.sts, facts):
-            return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: MTA-STS: {problem}")
+            return _refused(plan, facts, problem)
         if not plan.level.verifies:
-            return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
+            return _passed(TlsVerdict.VERIFIED, plan, facts)
     if not plan.level.verifies:
-        reason = f"verified {_verification(plan, facts)}" if plan.speaks_of_trust else ""
-        return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts, reason)
-    problem, detail = _verification_problem(plan, facts)
-    if not problem:
-        return TlsOutcome(TlsVerdict.VERIFIED, plan, facts, f"verified {_verification(plan, facts)}")
+        if plan.speaks_of_trust:
+            return _passed(TlsVerdict.ENCRYPTED, plan, facts)
+        return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts)
+    problem = _verification_problem(plan, facts)
+    if problem is None:
+        return _passed(TlsVerdict.VERIFIED, plan, facts)
     if plan.level.verification_mandatory:
-        return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {problem}{detail}")
-    return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts, f"verified no: {problem}")
+        return _refused(plan, facts, problem, _whose(facts))
+    return TlsOutcome(TlsVerdict.ENCRYPTED, plan, facts, f"verified no: {problem}", problem)
 
 
-def _stage_reason(plan: TlsPlan, facts: TlsFacts) -> str:
+def _refused(plan: TlsPlan, facts: TlsFacts, why: Reason, whose: str = "") -> TlsOutcome:
+    return TlsOutcome(TlsVerdict.REFUSED, plan, facts, f"verify error: {_words(why)}{whose}", why)
+
+
+def _passed(verdict: TlsVerdict, plan: TlsPlan, facts: TlsFacts) -> TlsOutcome:
+    words, why = _verification(plan, facts)
+    return TlsOutcome(verdict, plan, facts, f"verified {words}", why)
+
+
+def _words(why: Reason) -> str:
+    """The sentence, and in front of it that it is a policy's demand and not that of a rule of ours."""
+    return f"MTA-STS: {why.text}" if why.asked_by is AskedBy.MTA_STS else why.text
+
+
+def _stage_reason(plan: TlsPlan, facts: TlsFacts) -> Reason:
     match facts.stage:
         case TlsStage.NO_ESMTP:
             return NO_ESMTP
@@ -257,67 +275,88 @@ def _stage_reason(plan: TlsPlan, facts: TlsFacts) -> str:
         case TlsStage.REFUSED:
             return STARTTLS_REFUSED
         case TlsStage.HANDSHAKE_FAILED:
-            return facts.error or "the TLS handshake failed"
+            return Reason(ReasonCode.HANDSHAKE_FAILED, facts.error or "the TLS handshake failed")
         case TlsStage.NOT_TRIED:
             if plan.level is TlsLevel.NONE:
                 return SWITCHED_OFF
             return GIVEN_UP if plan.skip_starttls else NOT_TRIED
         case TlsStage.ESTABLISHED:
-            return ""
+            raise ValueError("an established session is judged by its certificate")
         case _:
             assert_never(facts.stage)
 
 
-def _verification_problem(plan: TlsPlan, facts: TlsFacts) -> tuple[str, str]:
-    """Why the certificate is not verified, and whose it is in brackets; two empty texts when it is."""
+def _verification_problem(plan: TlsPlan, facts: TlsFacts) -> Reason | None:
+    """Why the certificate is not verified; None when it is."""
     if not facts.chain_judged:
-        return NOT_JUDGED, ""
-    if facts.chain_problem:
-        subject, issuer = facts.chain_problem_subject, facts.chain_problem_issuer
-        who = ", ".join(part for part in (subject, issuer and f"issuer {issuer}") if part)
-        return facts.chain_problem, f" ({who})" if who else ""
+        return not_judged()
+    if facts.chain_problem is not None:
+        return facts.chain_problem
     # A match that was found under another plan counts only when this plan names it with the same source.
     if facts.match is None or facts.match.reference not in plan.names:
-        return mismatch(plan.names, facts), ""
-    return "", ""
+        return mismatch(plan.names, facts)
+    return None
 
 
-def _verification(plan: TlsPlan, facts: TlsFacts) -> str:
+def _whose(facts: TlsFacts) -> str:
+    """Whose certificate has the problem, in brackets, where that can be told."""
+    if facts.chain_problem is None:
+        return ""
+    subject, issuer = facts.chain_problem_subject, facts.chain_problem_issuer
+    who = ", ".join(part for part in (subject, issuer and f"issuer {issuer}") if part)
+    return f" ({who})" if who else ""
+
+
+Verification = tuple[str, Reason]
+"""What follows `verified ` in the log (`yes: NAME`, `no: why`), and the reason."""
+
+
+def _yes(text: str, asked_by: AskedBy = AskedBy.RULE) -> Verification:
+    return f"yes: {text}", Reason(ReasonCode.VERIFIED, text, asked_by)
+
+
+def _no(why: Reason) -> Verification:
+    return f"no: {_words(why)}", why
+
+
+def _verification(plan: TlsPlan, facts: TlsFacts) -> Verification:
     """`yes: NAME`, `yes: NAME (from unsigned DNS)`, `yes: DANE-EE 3 1 1` or `no: why`; behind a yes also what warns, in brackets."""
     if plan.requiretls and (proven := proof(plan, facts)):
-        return f"yes: {proven}"
-    if told := _by_what_was_published(plan, facts):
+        return _yes(proven, AskedBy.REQUIRETLS)
+    if (told := _by_what_was_published(plan, facts)) is not None:
         return told
-    problem, _ = _verification_problem(plan, facts)
-    if problem or facts.match is None:
-        return f"no: {problem}"
+    problem = _verification_problem(plan, facts)
+    if problem is not None:
+        return _no(problem)
+    assert facts.match is not None
     unsigned = facts.match.reference.source is NameSource.INSECURE_DNS
     warning = f" ({facts.chain_warning})" if facts.chain_warning else ""
-    return f"yes: {facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}{warning}"
+    return _yes(f"{facts.match.reference.name}{' (from unsigned DNS)' if unsigned else ''}{warning}")
 
 
-def _by_what_was_published(plan: TlsPlan, facts: TlsFacts) -> str:
-    """What TLSA records or an enforced policy say of the certificate; empty where the level's names decide.
+def _by_what_was_published(plan: TlsPlan, facts: TlsFacts) -> Verification | None:
+    """What TLSA records or an enforced policy say of the certificate; None where the level's names decide.
 
     A failure is told here only where the message waived it (`TLS-Required: No`): else nothing passes.
     """
     dane, sts = plan.dane, plan.sts
     if dane is not None and dane.records:
         if not facts.dane_match:
-            return f"no: {facts.dane_problem or NOT_JUDGED}"
+            return _no(facts.dane_problem or not_judged(AskedBy.DANE))
         if dane.domain_proven:
-            return f"yes: {facts.dane_match}"
+            return _yes(facts.dane_match, AskedBy.DANE)
         if not plan.level.verifies:
             # The host is who DNS says, but nobody vouches that the domain's mail belongs there (D8).
-            return f"no: {facts.dane_match} of {dane.base}, a name from unsigned DNS"
+            text = f"{facts.dane_match} of {dane.base}, a name from unsigned DNS"
+            return _no(Reason(ReasonCode.UNSIGNED_NAME, text, AskedBy.DANE))
     if sts is not None and sts.enforced and not plan.level.verifies:
         problem = sts_problem(sts, facts)
-        return f"no: MTA-STS: {problem}" if problem else f"yes: {sts.host.name} (MTA-STS)"
-    return ""
+        return _no(problem) if problem else _yes(f"{sts.host.name} (MTA-STS)", AskedBy.MTA_STS)
+    return None
 
 
 def verification_text(outcome: TlsOutcome) -> str:
     """What follows `verified ` in the `TLS success` line; empty where nothing is verified."""
     if not outcome.plan.speaks_of_trust or outcome.facts.stage is not TlsStage.ESTABLISHED:
         return ""
-    return _verification(outcome.plan, outcome.facts)
+    return _verification(outcome.plan, outcome.facts)[0]

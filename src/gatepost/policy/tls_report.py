@@ -15,27 +15,58 @@ Reports go to the next hop's domain: the recipients', or the host of an smtp rou
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from gatepost.core.reasons import AskedBy
+from gatepost.core.reasons import ReasonCode as Why
 from gatepost.core.record_events import OutboundSession
 from gatepost.core.tls import TlsStage, TlsVerdict
-from gatepost.core.tlsa import TlsaState
-from gatepost.pki.findings import OPENSSL_ERRORS
-from gatepost.policy.dane import MANDATORY, NOT_LOOKED_UP, UNUSABLE
 from gatepost.wire.tlsrpt import FailureDetails, PolicyType, ReportedPolicy, ResultType
 
 DAY = 86_400
 MARGIN = 60  # seconds behind midnight in which the day's last sessions are still being read
 SPREAD = 4 * 3_600  # seconds behind midnight within which reports go out (RFC 8460 §4.1)
 MAX_REASON = 200
-_TESTED = "would refuse: "
-_ENFORCED = "verify error: MTA-STS: "
-_WEB_PKI = frozenset(text for _, text in OPENSSL_ERRORS.values())
-_NOT_LISTED = re.compile(r"the MTA-STS policy of \S+ does not name \S+")
+_OTHER = ResultType.VALIDATION_FAILURE
+
+_RESULTS = {
+    Why.EXPIRED: ResultType.CERTIFICATE_EXPIRED,
+    Why.NAME_MISMATCH: ResultType.CERTIFICATE_HOST_MISMATCH,
+    **dict.fromkeys(
+        (
+            Why.NOT_YET_VALID,
+            Why.SELF_SIGNED,
+            Why.MISSING_INTERMEDIATE,
+            Why.UNTRUSTED_ROOT,
+            Why.WEAK_KEY,
+            Why.WEAK_HASH,
+            Why.WRONG_USAGE,
+            Why.BAD_SIGNATURE,
+            Why.NOT_A_CA,
+            Why.PATH_LENGTH,
+            Why.TOO_LONG,
+            Why.NAME_CONSTRAINTS,
+            Why.UNKNOWN_CRITICAL,
+            Why.MALFORMED,
+            Why.NO_CERTIFICATE,
+            Why.REVOKED,
+            Why.CRL_STALE,
+            Why.INVALID,
+        ),
+        ResultType.CERTIFICATE_NOT_TRUSTED,
+    ),
+    Why.DANE_LOOKUP_FAILED: ResultType.DNSSEC_INVALID,
+    Why.DANE_UNUSABLE: ResultType.TLSA_INVALID,
+    Why.DANE_ABSENT: ResultType.DANE_REQUIRED,
+    Why.DANE_UNSIGNED_MX: ResultType.DANE_REQUIRED,
+    Why.STS_FETCH_FAILED: ResultType.STS_POLICY_FETCH_ERROR,
+    Why.STS_POLICY_INVALID: ResultType.STS_POLICY_INVALID,
+    Why.STS_WEB_TLS: ResultType.STS_WEBPKI_INVALID,
+}
+"""The registered type of each reason (RFC 8460 §4.3); every other one, and one that an older release wrote, is a `validation-failure`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +108,9 @@ def _judged(
     session: OutboundSession, tls: Mapping[str, Any], domain: str
 ) -> tuple[ReportedPolicy, Failed | None] | None:
     sts = session.sts or {}
-    if found := _forbidden_by_dane(session, tls, domain):
-        return found
-    if (
-        tls["forbidden"]
-        and tls["stage"] == TlsStage.NOT_TRIED
-        and not _NOT_LISTED.fullmatch(tls["forbidden"])
-    ):
-        return None  # by a rule of ours, or by what the message asks
+    code = _code(tls.get("reason_code"))
+    if tls["forbidden"] and code is not Why.STS_NOT_LISTED:
+        return _forbidden(session, code, str(tls["forbidden"]), domain)
     if tls["dane"]:
         return _tlsa_policy(session, tls["dane_base"]), _by_dane(tls)
     if tls["sts"]:
@@ -93,8 +119,8 @@ def _judged(
         unusable = (ResultType.TLSA_INVALID, "none of the TLSA records is usable")
         return _tlsa_policy(session, tls["dane_base"]), _without_tls(tls) or unusable
     if sts.get("problem") and not sts.get("policy"):
-        problem = str(sts["problem"])
-        return _sts_policy(sts, domain), _without_tls(tls) or (_fetch_failure(problem), problem)
+        problem = _failed(sts.get("problem_code", Why.STS_FETCH_FAILED), sts["problem"])
+        return _sts_policy(sts, domain), _without_tls(tls) or problem
     return ReportedPolicy(PolicyType.NONE, domain), _without_tls(tls)
 
 
@@ -113,25 +139,37 @@ def _sts_policy(sts: Mapping[str, Any], domain: str) -> ReportedPolicy:
 # --- what failed ------------------------------------------------------------------------------------------
 
 
-def _forbidden_by_dane(
-    session: OutboundSession, tls: Mapping[str, Any], domain: str
-) -> tuple[ReportedPolicy, Failed] | None:
-    """A host that its TLSA records forbid, or their lack."""
-    reason, state = str(tls["forbidden"]), session.tlsa.get("state")
-    if reason.startswith(NOT_LOOKED_UP):
-        return _tlsa_policy(session, ""), (ResultType.DNSSEC_INVALID, reason)
-    if not reason.startswith(MANDATORY):
+def _code(text: str | None) -> Why | None:
+    """The code of a record; None where it has none, or one that is not known."""
+    try:
+        return Why(text or "")
+    except ValueError:
         return None
-    if reason.startswith(f"{MANDATORY} {UNUSABLE}"):
-        return _tlsa_policy(session, session.tlsa["base"]), (ResultType.TLSA_INVALID, reason)
-    if state in (TlsaState.ABSENT, TlsaState.FOUND):
-        return ReportedPolicy(PolicyType.NONE, domain), (ResultType.DANE_REQUIRED, reason)
-    return None  # our resolver does not validate, or the host is an address: nothing that they could mend
 
 
-def _refusal(tls: Mapping[str, Any]) -> str:
-    """Why mail was refused; empty where it was not."""
-    return str(tls["reason"]) if tls["verdict"] == TlsVerdict.REFUSED else ""
+def _failed(code: str | None, text: str) -> Failed:
+    known = _code(code)
+    return _RESULTS.get(known, _OTHER) if known is not None else _OTHER, str(text)
+
+
+def _forbidden(
+    session: OutboundSession, code: Why | None, reason: str, domain: str
+) -> tuple[ReportedPolicy, Failed | None] | None:
+    """A host that its TLSA records forbid, or their lack.
+
+    None for all else: what the message asks, or that our resolver does not validate or the host is an address, is nothing that they
+    could mend.
+    """
+    match code:
+        case Why.DANE_LOOKUP_FAILED:
+            policy = _tlsa_policy(session, "")
+        case Why.DANE_UNUSABLE:
+            policy = _tlsa_policy(session, session.tlsa["base"])
+        case Why.DANE_ABSENT | Why.DANE_UNSIGNED_MX:
+            policy = ReportedPolicy(PolicyType.NONE, domain)
+        case _:
+            return None
+    return policy, (_RESULTS[code], reason)
 
 
 def _by_dane(tls: Mapping[str, Any]) -> Failed | None:
@@ -139,26 +177,18 @@ def _by_dane(tls: Mapping[str, Any]) -> Failed | None:
         return failed
     if tls["dane_match"]:
         return None
-    problem = _refusal(tls).removeprefix("verify error: ") or "none of the TLSA records matches"
-    return _certificate_failure(problem, ResultType.VALIDATION_FAILURE), problem
+    return _failed(tls.get("reason_code"), tls.get("reason_text") or "none of the TLSA records matches")
 
 
 def _by_sts(tls: Mapping[str, Any]) -> Failed | None:
     """An enforced policy that refused the host or the connection, or one in testing that would have."""
-    if _NOT_LISTED.fullmatch(tls["forbidden"]):
-        return ResultType.VALIDATION_FAILURE, str(tls["forbidden"])
     if failed := _without_tls(tls):
         return failed
-    refusal, note = _refusal(tls), str(tls["note"])
-    if refusal.startswith(_ENFORCED):
-        problem = refusal.removeprefix(_ENFORCED)
-    elif _TESTED in note:
-        problem = note.partition(_TESTED)[2]
-    else:
-        return None
-    if _NOT_LISTED.fullmatch(problem):
-        return ResultType.VALIDATION_FAILURE, problem
-    return _certificate_failure(problem, ResultType.CERTIFICATE_NOT_TRUSTED), problem
+    if tls["verdict"] == TlsVerdict.REFUSED and tls.get("asked_by") == AskedBy.MTA_STS:
+        return _failed(tls["reason_code"], tls["reason_text"])
+    if tls.get("note_code"):
+        return _failed(tls["note_code"], tls["note_text"])
+    return None
 
 
 def _without_tls(tls: Mapping[str, Any]) -> Failed | None:
@@ -171,23 +201,6 @@ def _without_tls(tls: Mapping[str, Any]) -> Failed | None:
             return ResultType.VALIDATION_FAILURE, str(tls["reason"])
         case _:
             return None
-
-
-def _certificate_failure(problem: str, otherwise: ResultType) -> ResultType:
-    if problem.startswith("host name mismatch"):
-        return ResultType.CERTIFICATE_HOST_MISMATCH
-    if problem == "certificate has expired":
-        return ResultType.CERTIFICATE_EXPIRED
-    return ResultType.CERTIFICATE_NOT_TRUSTED if problem in _WEB_PKI else otherwise
-
-
-def _fetch_failure(problem: str) -> ResultType:
-    """A policy that was announced and could not be had, by the words of who fetched it (`wire.mta_sts`, `net.http`)."""
-    if "the policy" in problem:
-        return ResultType.STS_POLICY_INVALID
-    if problem in _WEB_PKI or problem.startswith(("certificate ", "TLS failed: ")):
-        return ResultType.STS_WEBPKI_INVALID
-    return ResultType.STS_POLICY_FETCH_ERROR
 
 
 def _details(session: OutboundSession, result: ResultType, reason: str) -> FailureDetails:

@@ -66,6 +66,7 @@ _OF_A_DELIVERY = (
     "verdict",
     "stage",
     "reason",
+    "reason_code",
     "protocol",
     "cipher",
     "matched",
@@ -85,10 +86,11 @@ def delivery_record(record: dict[str, Any]) -> dict[str, Any]:
 def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
     """The one record that answers "why was this (not) encrypted?", for the JSON log.
 
-    Keys are stable. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24; `monitor` is null
+    Keys are stable. `reason` is in the log's words; `reason_code`, `reason_text` and `asked_by` are the same taken apart (`core.reasons`), as
+    are those of `note`. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24; `monitor` is null
     unless a rule in monitor mode was evaluated.
     """
-    plan, facts = outcome.plan, outcome.facts
+    plan, facts, why, noted = outcome.plan, outcome.facts, outcome.why, outcome.noted
     verified = outcome.verdict is TlsVerdict.VERIFIED
     match = (facts.host_match if plan.requiretls else None) or facts.match if verified else None
     seen = monitoring(outcome) if outcome.monitored is not None else None
@@ -99,6 +101,9 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "verdict": outcome.verdict.value,
         "stage": facts.stage.value,
         "reason": outcome.reason,
+        "reason_code": why.code.value if why else "",
+        "reason_text": why.text if why else "",
+        "asked_by": why.asked_by.value if why else "",
         "clear_allowed": plan.clear_allowed,
         "protocol": facts.protocol,
         "cipher": facts.cipher,
@@ -106,7 +111,7 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "sni": plan.sni,
         "client_certificate": plan.certificate,
         "client_hello": plan.client_hello.value,
-        "forbidden": plan.forbidden or plan.returned,
+        "forbidden": str(plan.forbidden or plan.returned or ""),
         "requiretls": plan.requiretls,
         "tls_optional": plan.tls_optional,
         "dane": plan.dane and [record.text() for record in plan.dane.records],
@@ -114,13 +119,15 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "dane_match": facts.dane_match,
         "sts": plan.sts and ("enforce" if plan.sts.enforced else "testing"),
         "note": outcome.note,
+        "note_code": noted.code.value if noted else "",
+        "note_text": noted.text if noted else "",
         "monitor": seen and seen.record(),
         "matched": match and match.reference.name,
         "matched_presented": match and match.presented,
         "name_source": match and match.reference.source.value,
         "names_tried": [f"{name.name} ({name.source.value})" for name in plan.names],
         "chain": [certificate.fingerprint for certificate in facts.chain],
-        "chain_code": facts.chain_code,
+        "chain_code": facts.chain_problem.code.value if facts.chain_problem else "",
         "chain_warning": facts.chain_warning,
         "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
     }

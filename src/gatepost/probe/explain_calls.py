@@ -94,6 +94,7 @@ class MonitorVerdict(Node):
     level: str
     would: str
     reason: str
+    reason_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Verdict(Node):
     verified: str
     note: str
     monitor: MonitorVerdict | None = None
+    reason_code: str = ""
+    note_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +174,18 @@ def _hello(done: HelloDone | None) -> str:
 
 def _verdict(outcome: TlsOutcome) -> Verdict:
     seen = monitoring(outcome)
-    monitor = (
-        MonitorVerdict(seen.rule, seen.wanted, seen.would.value, seen.reason) if seen is not None else None
+    monitor = None
+    if seen is not None:
+        monitor = MonitorVerdict(seen.rule, seen.wanted, seen.would.value, seen.reason, seen.code)
+    return Verdict(
+        outcome.verdict.value,
+        outcome.reason,
+        verification_text(outcome),
+        outcome.note,
+        monitor,
+        outcome.why.code.value if outcome.why is not None else "",
+        outcome.noted.code.value if outcome.noted is not None else "",
     )
-    return Verdict(outcome.verdict.value, outcome.reason, verification_text(outcome), outcome.note, monitor)
 
 
 def _session(trail: Trail, look: Look) -> Session | None:
@@ -201,7 +212,7 @@ def _session(trail: Trail, look: Look) -> Session | None:
         _chain(session.peer_chain, look),
         names,
         facts.dane_match if facts is not None else "",
-        facts.dane_problem if facts is not None else "",
+        str(facts.dane_problem or "") if facts is not None else "",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gatepost.config.model import Document
+from gatepost.core.reasons import Reason
 from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.net.dns_answer import Mx
 from gatepost.net.dns_trust import Validation
@@ -82,6 +83,7 @@ class PolicyView(Node):
     fetched: str
     until: str
     problem: str
+    problem_code: str = ""
 
 
 def dnssec(document: Document, destinations: DestinationTable, verdicts: Iterable[Validation]) -> Dnssec:
@@ -125,7 +127,7 @@ def tlsa_view(answer: TlsaAnswer | None) -> TlsaView | None:
 
 def policy_view(seen: PolicySeen) -> PolicyView:
     """What came of a domain's policy."""
-    policy = seen.policy
+    policy, problem = seen.policy, seen.problem or _record_problem(seen)
     return PolicyView(
         seen.domain,
         seen.record.values,
@@ -135,16 +137,17 @@ def policy_view(seen: PolicySeen) -> PolicyView:
         seen.identifier,
         moment(seen.fetched),
         moment(seen.until),
-        seen.problem or _record_problem(seen),
+        str(problem or ""),
+        problem.code.value if isinstance(problem, Reason) else "",
     )
 
 
-def _record_problem(seen: PolicySeen) -> str:
+def _record_problem(seen: PolicySeen) -> Reason | str:
     """Why the record announces nothing, or nothing that can be read."""
     if seen.record.temporary:
         return f"the record could not be looked up: {seen.record.detail}"
     try:
         found = record_id(seen.record.values)
     except StsFault as fault:
-        return str(fault)
+        return fault.reason
     return "" if found is not None or seen.policy is not None else "the domain announces no policy"

@@ -74,6 +74,7 @@ class PlanView(Node):
     monitor: MonitoredPlan | None = None
     requiretls: bool = False
     host_names: tuple[Reference, ...] = ()
+    forbidden_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,12 @@ def _source(hop: Hop, preference: int | None) -> str:
 
 def plan_view(plan: TlsPlan) -> PlanView:
     """A plan with its words."""
+    unusable = plan.forbidden or plan.returned
     return PlanView(
         plan.level.value,
         plan.rule,
         plan.mandatory,
-        plan.forbidden or plan.returned,
+        str(unusable or ""),
         tuple(_reference(name) for name in plan.names),
         plan.sni,
         plan.certificate,
@@ -161,11 +163,12 @@ def plan_view(plan: TlsPlan) -> PlanView:
         _monitored(plan.monitored) if plan.monitored is not None else None,
         plan.requiretls,
         tuple(_reference(name) for name in plan.host_names),
+        unusable.code.value if unusable is not None else "",
     )
 
 
 def _monitored(plan: TlsPlan) -> MonitoredPlan:
-    return MonitoredPlan(plan.level.value, plan.rule, plan.forbidden, may_pass(plan))
+    return MonitoredPlan(plan.level.value, plan.rule, str(plan.forbidden or ""), may_pass(plan))
 
 
 def _reference(name: ReferenceName) -> Reference:

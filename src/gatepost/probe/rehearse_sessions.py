@@ -27,8 +27,6 @@ from gatepost.probe.rehearse_facts import older
 from gatepost.probe.rehearse_trial import Trial
 from gatepost.store.records import SessionRow
 
-_REASONS_OF_TLS = ("TLS is mandatory for ", "client certificate ")  # what `policy.tls_in` refuses a MAIL with
-
 
 class SessionDoubt(StrEnum):
     """Why nothing can be said of a MAIL."""
@@ -94,14 +92,17 @@ def replay_session(trial: Trial, row: SessionRow) -> Iterator[Mails]:
 
 
 def _said(row: SessionRow) -> Iterator[tuple[str, int, bool, bool]]:
-    """Sender, how often, inside TLS, accepted. What was refused for other reasons than TLS is left out."""
+    """Sender, how often, inside TLS, accepted. What was refused for other reasons than TLS is left out.
+
+    So is a refusal that an older release recorded: it has no code.
+    """
     for sender, (clear, inside) in row.facts.get("senders", {}).items():
         if clear:
             yield sender, clear, False, True
         if inside:
             yield sender, inside, True, True
     for refused in row.facts.get("refused", ()):
-        if refused["sender"] and refused["reason"].startswith(_REASONS_OF_TLS):
+        if refused["sender"] and refused.get("code"):
             yield refused["sender"], refused["times"], refused["tls"], False
 
 

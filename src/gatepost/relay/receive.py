@@ -150,7 +150,9 @@ class Reception:
         assert session.engine is not None
         if refusal.cause:
             session.services.journal.emit(
-                ReceivingFailed(session.services.clock.now(), session.icid, refusal.cause, sender)
+                ReceivingFailed(
+                    session.services.clock.now(), session.icid, refusal.cause, sender, refusal.why or ""
+                )
             )
         session.engine.answer(refusal.reply())
 

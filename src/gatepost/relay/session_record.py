@@ -45,7 +45,7 @@ def outbound_session(
     if (strengthened(rule) if trail.plan.requiretls else rule).looks_up_sts:
         of, policy = hop.sts or (_policy_domain(hop), None)
         known = services.sts.account(of) if of else None
-        sts = plain_sts(of, policy, known.identifier if known else "", known.problem if known else "")
+        sts = plain_sts(of, policy, known.identifier if known else "", known.problem if known else None)
     return OutboundSession(
         services.clock.now(),
         dcid,

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gatepost.core.cache_counts import CacheCounts, CacheState
 from gatepost.core.ports import Clock
+from gatepost.core.reasons import Reason
 from gatepost.net.dns_answer import DnsAnswer
 from gatepost.store.sts_cache import CachedPolicy, StsCache
 from gatepost.wire.mta_sts import Mode, StsFault, StsPolicy, read_policy, record_id
@@ -40,7 +41,7 @@ class _Known:
     policy: StsPolicy | None
     fetched: float
     tried: float  # the last attempt to fetch
-    problem: str = ""  # why the last attempt failed
+    problem: Reason | None = None  # why the last attempt failed
 
     def lasts(self, now: float) -> bool:
         return self.policy is not None and self.fetched <= now < self.fetched + self.policy.max_age
@@ -54,7 +55,7 @@ class StsAccount:
     identifier: str
     fetched: float
     until: float
-    problem: str = ""
+    problem: Reason | None = None
 
 
 class StsPolicies:
@@ -88,7 +89,7 @@ class StsPolicies:
     async def doubt(self, domain: str) -> str:
         """Why it is not known, after `of` found no policy, that the domain has none; empty where that is known."""
         known = self._known.get(domain)
-        if known is not None and known.problem:
+        if known is not None and known.problem is not None:
             return f"its MTA-STS policy could not be fetched: {known.problem}"
         answer = await self._resolver().txt(f"_mta-sts.{domain}")
         return f"its MTA-STS record could not be looked up: {answer.detail}" if answer.temporary else ""
@@ -145,12 +146,10 @@ class StsPolicies:
         except StsFault as fault:
             self._note(f"MTA-STS policy of {domain} could not be fetched: {fault}")
             if known is not None and lasting is not None:
-                known.tried, known.problem = (
-                    now,
-                    str(fault),
-                )  # its id stays, so that the new one is fetched as soon as that is possible
+                # Its id stays, so that the new one is fetched as soon as that is possible.
+                known.tried, known.problem = now, fault.reason
             else:
-                self._remember(domain, _Known(identifier, None, now, now, str(fault)))
+                self._remember(domain, _Known(identifier, None, now, now, fault.reason))
             return lasting
         self._remember(domain, _Known(identifier, policy, now, now))
         if policy.mode is Mode.NONE:

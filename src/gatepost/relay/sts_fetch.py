@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gatepost.core.reasons import ReasonCode
 from gatepost.net.resolver import Resolver
 from gatepost.pki.anchors import Anchors
 from gatepost.wire.mta_sts import MAX_POLICY, POLICY_PATH, StsFault
@@ -42,14 +43,15 @@ class PolicyFetcher:
         try:
             answer = await client.get(f"https://mta-sts.{domain}{POLICY_PATH}", max_body=MAX_POLICY)
         except HttpFailed as failure:
-            raise StsFault(failure.text) from None
+            code = ReasonCode.STS_WEB_TLS if failure.unproven else ReasonCode.STS_FETCH_FAILED
+            raise StsFault(failure.text, code) from None
         finally:
             await client.close()
         if answer.status != 200:
-            raise StsFault(f"the web server answered {answer.status}")
+            raise _unfit(f"the web server answered {answer.status}")
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "text/plain":
-            raise StsFault(f"the web server gave {kind[:60] or 'no content type'}, not text/plain")
+            raise _unfit(f"the web server gave {kind[:60] or 'no content type'}, not text/plain")
         return answer.body
 
     def _client(self) -> PublicHttp:
@@ -59,3 +61,8 @@ class PolicyFetcher:
         return PublicHttp(
             looked_up_by(self._resolver()), trust, timeout=self._seconds, allow_inside=self._allow_inside()
         )
+
+
+def _unfit(text: str) -> StsFault:
+    """The server answered, with something else than the file."""
+    return StsFault(text, ReasonCode.STS_FETCH_FAILED)

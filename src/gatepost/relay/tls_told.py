@@ -48,8 +48,9 @@ def tell_required(services: Services, hop: Hop, outcome: TlsOutcome) -> None:
     plan = outcome.plan.deciding
     alert = plan.alert_on_failure and not plan.requiretls
     address, wanted = str(hop.address), required_words(plan)
+    code = outcome.why.code if outcome.why is not None else ""
     services.journal.emit(
-        RequiredTlsFailed(services.clock.now(), plan.domain, address, wanted, outcome.reason, alert)
+        RequiredTlsFailed(services.clock.now(), plan.domain, address, wanted, outcome.reason, alert, code)
     )
 
 

@@ -208,9 +208,14 @@ class Joiner:
         if row is None:
             return
         refused: list[dict[str, Any]] = row.facts.setdefault("refused", [])
-        one = {"reason": e.reason[:MAX_TEXT], "sender": e.sender, "tls": bool(row.facts.get("protocol"))}
+        one = {
+            "reason": e.reason[:MAX_TEXT],
+            "code": e.reason_code,
+            "sender": e.sender,
+            "tls": bool(row.facts.get("protocol")),
+        }
         for known in refused:
-            if all(known[key] == value for key, value in one.items()):
+            if all(known.get(key) == value for key, value in one.items()):
                 known["times"] += 1
                 return
         if len(refused) < MAX_REFUSED:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from gatepost.core.address import normalise_domain
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 
 MAX_POLICY = 64 * 1024  # octets
 MAX_AGE = 31_557_600  # seconds, about a year: more counts as this (§3.2)
@@ -22,7 +23,11 @@ _OUR_ID_LENGTH = 20  # short enough to be copied by hand; 80 bits do not meet by
 
 
 class StsFault(ValueError):
-    """A record or policy that does not count; the text says why."""
+    """A record or policy that does not count, or that cannot be had; `reason` says why."""
+
+    def __init__(self, text: str, code: ReasonCode = ReasonCode.STS_POLICY_INVALID) -> None:
+        super().__init__(text)
+        self.reason = Reason(code, text, AskedBy.MTA_STS)
 
 
 class Mode(StrEnum):
@@ -60,14 +65,18 @@ def record_id(texts: Sequence[str]) -> str | None:
     if not records:
         return None
     if len(records) > 1:
-        raise StsFault(f"{len(records)} records stand where one belongs")
+        raise _bad_record(f"{len(records)} records stand where one belongs")
     fields = _fields(records[0])
     if fields.get("v") != "STSv1":
-        raise StsFault("the record does not begin with v=STSv1")
+        raise _bad_record("the record does not begin with v=STSv1")
     identifier = fields.get("id", "")
     if not (identifier.isascii() and identifier.isalnum() and len(identifier) <= _ID_LENGTH):
-        raise StsFault("the id of the record is not 1 to 32 letters and digits")
+        raise _bad_record("the id of the record is not 1 to 32 letters and digits")
     return identifier
+
+
+def _bad_record(text: str) -> StsFault:
+    return StsFault(text, ReasonCode.STS_RECORD_INVALID)
 
 
 def _fields(text: str) -> dict[str, str]:
