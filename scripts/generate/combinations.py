@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatepost.config.outbound import Dane
+from gatepost.core.reasons import AskedBy, Reason, ReasonCode
 from gatepost.core.tls import NameMatch, TlsFacts, TlsLevel, TlsStage, TlsVerdict
 from gatepost.core.tlsa import Tlsa, TlsaAnswer, TlsaState
 from gatepost.policy.destinations import DestinationRule
@@ -33,6 +34,8 @@ LETTERS = {
 }
 HOST, DOMAIN = "mx.partner.example", "partner.example"
 _RECORD = Tlsa(3, 1, 1, bytes(32))
+_UNSOUND = Reason(ReasonCode.SELF_SIGNED, "self-signed certificate")
+_NO_MATCH = Reason(ReasonCode.DANE_MISMATCH, "certificate matches none", AskedBy.DANE)
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,12 @@ def _cell(level: TlsLevel, records: Records, policy: StsPolicy | None) -> str:
             TlsFacts(
                 TlsStage.ESTABLISHED,
                 chain_judged=True,
-                chain_problem="" if sound else "self-signed certificate",
+                chain_problem=None if sound else _UNSOUND,
                 match=match,
                 names_tried=plan.names,
                 sts_match=sound,
                 dane_match="DANE-EE 3 1 1" if records.matches else "",
-                dane_problem="" if records.matches else "certificate matches none",
+                dane_problem=None if records.matches else _NO_MATCH,
             )
         )
     if not level.tries:

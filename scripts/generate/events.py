@@ -109,6 +109,7 @@ SAMPLES: dict[str, Any] = {
     "port": 25,
     "problem": "Other network problem",
     "protocol": "TLSv1.3",
+    "reason_code": "no-certificate",
     "reason": "why it is so",
     "recipient": "mary@example.net",
     "reference": "d8d8c1fe",

@@ -199,7 +199,7 @@ def test_bytes_behind_starttls_end_the_connection(injected: bytes) -> None:
         talk = ready(STARTTLS)
         talk.engine.starttls()
         events = talk.says(injected[:cut]) + talk.says(injected[cut:])
-        assert events[-1] == ProtocolFault("bytes behind STARTTLS")
+        assert events[-1] == ProtocolFault("bytes behind STARTTLS", injected=True)
         assert len(events) <= 2  # the 220 itself may have come alone
         talk.engine.tls_started()
         assert not talk.engine.tls_active
@@ -214,7 +214,7 @@ def test_a_handshake_that_goes_on_in_spite_of_injected_bytes_uses_nothing() -> N
     talk.says(b"220 go\r\n")
     talk.engine.receive(b"250-PIPELINING\r\n")  # read before the handshake began
     talk.engine.tls_started()
-    assert talk.events() == [ProtocolFault("bytes behind STARTTLS")]
+    assert talk.events() == [ProtocolFault("bytes behind STARTTLS", injected=True)]
     talk.engine.hello()
     assert talk.heard() == b""
 

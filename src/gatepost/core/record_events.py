@@ -24,7 +24,7 @@ class OutboundSession(Event):
 
     `hop` has the names that led to the host, `tlsa` what was learnt of its TLSA records (`state` is `not-asked`, `unavailable`, `absent`,
     `failed` or `found`; `base`, `records`, `problem`), `sts` the MTA-STS policy (`domain`, `mode`, empty for none, `id`, `policy` as lines,
-    `problem`) or None where none was asked for. `esmtp`, `starttls` and `helo` are what EHLO in clear was answered. `tls` is the judgement
+    `problem`, `problem_code`) or None where none was asked for. `esmtp`, `starttls` and `helo` are what EHLO in clear was answered. `tls` is the judgement
     (the keys of the delivery's TLS record) or None when it never came to one: then `broken` says what ended the connection. `lost`
     says what ended it behind the judgement, before any message. `tls_report` says that the attempt was made for a TLS report of our own.
     """

@@ -90,7 +90,7 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
     are those of `note`. `matched` is null unless the verdict rests on a name; `clear_allowed` shows R24; `monitor` is null
     unless a rule in monitor mode was evaluated.
     """
-    plan, facts, why, noted = outcome.plan, outcome.facts, outcome.why, outcome.noted
+    plan, facts = outcome.plan, outcome.facts
     verified = outcome.verdict is TlsVerdict.VERIFIED
     match = (facts.host_match if plan.requiretls else None) or facts.match if verified else None
     seen = monitoring(outcome) if outcome.monitored is not None else None
@@ -101,9 +101,7 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "verdict": outcome.verdict.value,
         "stage": facts.stage.value,
         "reason": outcome.reason,
-        "reason_code": why.code.value if why else "",
-        "reason_text": why.text if why else "",
-        "asked_by": why.asked_by.value if why else "",
+        **_taken_apart(outcome),
         "clear_allowed": plan.clear_allowed,
         "protocol": facts.protocol,
         "cipher": facts.cipher,
@@ -119,8 +117,6 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "dane_match": facts.dane_match,
         "sts": plan.sts and ("enforce" if plan.sts.enforced else "testing"),
         "note": outcome.note,
-        "note_code": noted.code.value if noted else "",
-        "note_text": noted.text if noted else "",
         "monitor": seen and seen.record(),
         "matched": match and match.reference.name,
         "matched_presented": match and match.presented,
@@ -130,4 +126,16 @@ def tls_record(outcome: TlsOutcome) -> dict[str, Any]:
         "chain_code": facts.chain_problem.code.value if facts.chain_problem else "",
         "chain_warning": facts.chain_warning,
         "reply": facts.reply and f"{facts.reply.code} {facts.reply.text}",
+    }
+
+
+def _taken_apart(outcome: TlsOutcome) -> dict[str, str]:
+    """The reason, and that of the note, for programs."""
+    why, noted = outcome.why, outcome.noted
+    return {
+        "reason_code": why.code.value if why is not None else "",
+        "reason_text": why.text if why is not None else "",
+        "asked_by": why.asked_by.value if why is not None else "",
+        "note_code": noted.code.value if noted is not None else "",
+        "note_text": noted.text if noted is not None else "",
     }

@@ -22,7 +22,7 @@ from gatepost.core.events import Noted, Warned
 from gatepost.core.reply import Reply
 from gatepost.core.tls import NO_WISHES, TlsFacts, TlsOutcome, TlsPlan, TlsStage, TlsWishes
 from gatepost.net.dialer import dial, source_towards
-from gatepost.net.errors import TIMEOUT_TEXT, DialFailed, StreamError, TlsFailure
+from gatepost.net.errors import DialFailed, StreamError, TlsFailure
 from gatepost.net.stream import Stream
 from gatepost.net.trail import Trail
 from gatepost.policy.hop import Hop
@@ -265,7 +265,7 @@ class Opener:
         try:
             self._trail.hello_inside = await self._hello(engine)
         except ConnectionBroken as broken:
-            if self._certificate_shown and broken.reply is None and broken.text != TIMEOUT_TEXT:
+            if self._certificate_shown and broken.reply is None and not broken.silent:
                 self._trail.broken = broken.text
                 raise _CertificateUnwelcome from None
             raise
@@ -283,7 +283,7 @@ class Opener:
         try:
             event = await expect(stream, engine)
         except ConnectionBroken as broken:
-            if broken.text != BEHIND_STARTTLS:
+            if not broken.injected:
                 raise
             return TlsFacts(TlsStage.HANDSHAKE_FAILED, error=broken.text)
         if not isinstance(event, StartTlsAnswered):

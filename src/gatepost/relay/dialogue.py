@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gatepost.core.delivery_events import DeliveryFailed
 from gatepost.core.reply import Reply
-from gatepost.net.errors import StreamError
+from gatepost.net.errors import StreamError, StreamTimeout
 from gatepost.net.stream import Stream
 from gatepost.policy.hop import Hop
 from gatepost.relay.outcome import Failure, Stage, failure_from_reply
@@ -21,13 +21,18 @@ from gatepost.wire.smtp_client import ClientEngine
 class ConnectionBroken(Exception):
     """The session cannot go on: the network ended it, or the peer broke the protocol or said 421.
 
-    `reply` is the peer's last word where there was one; `text` is for the log.
+    `reply` is the peer's last word where there was one; `text` is for the log. `silent` says that the peer did not answer in time,
+    `injected` that there were bytes behind the 220 of STARTTLS.
     """
 
-    def __init__(self, text: str, reply: Reply | None = None) -> None:
+    def __init__(
+        self, text: str, reply: Reply | None = None, *, silent: bool = False, injected: bool = False
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.reply = reply
+        self.silent = silent
+        self.injected = injected
 
     def failure(self, remote: str) -> Failure:
         """Never final: even a 5yz speaks here for the host and not for the message (RFC 5321 §4.2.1)."""
@@ -53,12 +58,12 @@ async def expect(stream: Stream, engine: ClientEngine, seconds: float | None = N
         try:
             data = await stream.read()
         except StreamError as error:
-            raise ConnectionBroken(str(error)) from None
+            raise ConnectionBroken(str(error), silent=isinstance(error, StreamTimeout)) from None
         if not data:
             raise ConnectionBroken("the remote host closed the connection")
         engine.receive(data)
     if isinstance(event, ProtocolFault):
-        raise ConnectionBroken(event.reason)
+        raise ConnectionBroken(event.reason, injected=event.injected)
     if isinstance(event, ClosedByPeer421):
         raise ConnectionBroken(f"421 {event.reply.text}", event.reply)
     return event

@@ -143,9 +143,13 @@ class QuitAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolFault:
-    """The peer broke the protocol; nothing more may be read from or sent on this connection."""
+    """The peer broke the protocol; nothing more may be read from or sent on this connection.
+
+    `injected`: there were bytes behind the 220 of STARTTLS, in clear, which anybody on the way may have put there.
+    """
 
     reason: str
+    injected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class ClientEngine:
         if self._state is State.DEAD or not data:
             return
         if self._state is State.HANDSHAKE:
-            self._fail(BEHIND_STARTTLS)
+            self._fail(BEHIND_STARTTLS, injected=True)
             return
         try:
             self._reader.feed(data)
@@ -290,7 +290,7 @@ class ClientEngine:
         if reply.code != 220:
             self._state = State.READY
         elif self._reader.unread:
-            self._fail(BEHIND_STARTTLS)
+            self._fail(BEHIND_STARTTLS, injected=True)
             return None
         else:
             self._state = State.HANDSHAKE
@@ -392,9 +392,9 @@ class ClientEngine:
         self._output += text.encode("utf-8")
         self._state = then
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, injected: bool = False) -> None:
         """The connection is over; `next_event` reports why."""
         self._state = State.DEAD
-        self._fault = ProtocolFault(reason)
+        self._fault = ProtocolFault(reason, injected)
         self._output = b""
         self._reader.clear()
