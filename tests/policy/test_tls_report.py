@@ -401,6 +401,11 @@ def test_what_tells_nothing_of_their_tls_does_not_count(event: OutboundSession) 
     assert counted(event) is None
 
 
+def test_an_attempt_that_made_no_connection_does_not_count() -> None:
+    assert counted(session()) is not None
+    assert counted(session(borrowed=True)) is None
+
+
 @pytest.mark.parametrize(
     "code", [ReasonCode.REQUIRETLS_OFF, ReasonCode.REQUIRETLS_UNPROVEN, ReasonCode.REQUIRETLS_DOUBT]
 )

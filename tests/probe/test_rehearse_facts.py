@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Any
@@ -307,3 +307,87 @@ def test_without_validation_a_name_from_dns_proves_nothing() -> None:
     found = try_connection(wanted, hosts(row), row, DOMAIN)
     assert found.outcome is not None
     assert found.outcome.reason.startswith("verify error: host name mismatch")
+
+
+OTHER = "other.example"
+PUBLISHED = DestinationRule(TlsLevel.PREFERRED, dane=Dane.OPPORTUNISTIC, mta_sts=True)
+PLAIN = DestinationRule(TlsLevel.PREFERRED)
+
+
+def other_way(row: ConnectionRow, domain: str = OTHER, **hop: Any) -> ConnectionRow:
+    """The same host, come to for another destination."""
+    return replace(
+        row, domain=domain, facts={**row.facts, "hop": {**row.facts["hop"], "domain": domain, **hop}}
+    )
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_tlsa_records_that_another_delivery_asked_for_are_those_of_the_host(right: bool) -> None:
+    key = read_certificate(certificates()[4].chain_der[0]).public_key_der
+    records = (of_key(key),) if right else (Tlsa(3, 1, 1, b"\x5a" * 32),)
+    judged = HopNames(DOMAIN, mx_host=HOST, mx_judged=True)
+    what = seen_as(names=judged, certificate=4, tlsa=TlsaAnswer(TlsaState.FOUND, records, HOST))
+    row = record(PLAIN, what, direct(PLAIN, what))
+    wanted = DestinationRule(TlsLevel.PREFERRED, dane=Dane.OPPORTUNISTIC)
+    assert try_connection(trial(wanted), hosts(row), row, DOMAIN).doubt is Doubt.NO_TLSA
+    asked = other_way(record(CURIOUS, what, direct(CURIOUS, what)))
+    found = try_connection(trial(wanted), hosts(asked, row), row, DOMAIN)
+    assert found.outcome is not None
+    assert found.outcome.verdict is direct(wanted, what).verdict
+    assert found.outcome.may_pass is right
+
+
+def test_what_could_not_be_asked_then_tells_nothing_of_the_host() -> None:
+    what = seen_as(tlsa=TlsaAnswer(TlsaState.UNAVAILABLE, detail="no resolver is believed"))
+    row = record(PLAIN, what, direct(PLAIN, what))
+    asked = other_way(record(CURIOUS, what, direct(CURIOUS, what)))
+    wanted = DestinationRule(TlsLevel.PREFERRED, dane=Dane.OPPORTUNISTIC)
+    assert try_connection(trial(wanted), hosts(asked, row), row, DOMAIN).doubt is Doubt.NO_TLSA
+
+
+def test_a_policy_that_was_asked_for_at_another_host_is_that_of_the_destination() -> None:
+    """Of another destination's nothing is taken."""
+    enforced = StsPolicy(Mode.ENFORCE, 86_400, ("mx.elsewhere.example",))
+    what = seen_as(sts=enforced, names=HopNames(DOMAIN, mx_host=HOST, mx_judged=True))
+    row = record(PLAIN, what, direct(PLAIN, what))
+    wanted = DestinationRule(TlsLevel.PREFERRED, mta_sts=True)
+    asked = replace(
+        record(PUBLISHED, what, direct(PUBLISHED, what)), address="192.0.2.8", host="mx2.partner.example"
+    )
+    found = try_connection(trial(wanted), hosts(asked, row), row, DOMAIN)
+    assert found.outcome is not None
+    assert not found.outcome.may_pass
+    strangers = other_way(asked)
+    assert try_connection(trial(wanted), hosts(strangers, row), row, DOMAIN).doubt is Doubt.NO_STS
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "verdict"),
+    [
+        (None, {"mx_signed": True, "mx_secure": True}, Doubt.NOT_SIGNED),
+        ({}, {"mx_signed": True, "mx_secure": True}, "refused"),
+        ({"mx_signed": True}, {"mx_signed": True, "mx_secure": True}, "verified"),
+        ({"mx_signed": True}, {"mx_signed": True}, "refused"),  # the host's addresses were not
+        (
+            {"mx_signed": True},
+            {},
+            Doubt.NOT_SIGNED,
+        ),  # the other one's MX records were not: of the addresses nobody knows
+    ],
+)
+def test_a_host_that_only_another_destination_came_to(
+    own: dict[str, bool] | None, others: dict[str, bool], verdict: str
+) -> None:
+    """How this destination led to its other hosts says whether its MX records are signed."""
+    what = seen_as(names=HopNames(OTHER, mx_host=HOST, mx_judged=True, **others))
+    row = record(PLAIN, what, direct(PLAIN, what))
+    row = other_way(row)
+    known = [row]
+    if own is not None:
+        way = other_way(
+            row, DOMAIN, mx_host="mx2.partner.example", **{"mx_signed": False, "mx_secure": False, **own}
+        )
+        known.append(replace(way, address="192.0.2.8", host="mx2.partner.example"))
+    wanted = trial(DestinationRule(TlsLevel.REQUIRED_VERIFY))
+    found = try_connection(wanted, hosts(*known), row, DOMAIN)
+    assert (found.outcome.verdict.value if found.outcome is not None else found.doubt) == verdict

@@ -54,7 +54,7 @@ def test_what_is_written_comes_back_with_its_position(path: Path) -> None:
         assert list(store.deliveries(0)) == [delivery()]
         assert list(store.sessions(0)) == [session()]
     assert list(store.deliveries(AT + 2)) == []
-    assert store.certificates(["ab", "cd"]) == {"ab": b"der"}
+    assert (store.certificate("ab"), store.certificate("cd")) == (b"der", None)
     reach = store.reach()
     assert (reach.connections, reach.deliveries, reach.sessions, reach.certificates) == (1, 1, 1, 1)
     assert (reach.first, reach.last) == (AT + 1, AT + 1)
@@ -89,7 +89,7 @@ def test_certificates_stay_while_they_are_met(path: Path) -> None:
     day = 86_400.0
     store.write(Batch(seen=frozenset({"ab"})), b"", AT + day)
     store.prune(AT + day, 100)
-    assert store.certificates(["ab", "cd"]) == {"ab": b"1"}
+    assert (store.certificate("ab"), store.certificate("cd")) == (b"1", None)
     store.close()
 
 
@@ -121,3 +121,25 @@ def test_a_damaged_database_is_put_aside(path: Path) -> None:
     assert set_aside(path).name == "records.db.damaged"
     RecordStore.open(path).close()
     assert RecordStore.open_if_there(path.with_name("other.db")) is None
+
+
+def test_a_reader_of_its_own_changes_nothing_and_counts_no_further_than_it_must(path: Path) -> None:
+    assert RecordStore.open_to_read(path) is None
+    store = RecordStore.open(path)
+    store.write(Batch((connection(),), [delivery(number) for number in range(1, 6)], (session(),)), b"", AT)
+    reader = RecordStore.open_to_read(path)
+    assert reader is not None
+    assert reader.count(AT, 100) == 7
+    assert reader.count(AT, 2) == 4
+    assert reader.count(AT + 4, 100) == 2
+    with pytest.raises(RecordsFailed):
+        reader.write(Batch((connection(2),)), b"", AT)
+    store.write(Batch((connection(2),)), b"", AT)
+    assert reader.count(AT, 100) == 8
+    reader.close()
+    store.close()
+    raw = apsw.Connection(str(path))
+    raw.execute("PRAGMA user_version=99")
+    raw.close()
+    with pytest.raises(NewerForm):
+        RecordStore.open_to_read(path)

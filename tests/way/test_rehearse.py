@@ -16,6 +16,7 @@ from tests.fakes.time_travel import run
 
 from gatepost.core.delivery_events import Delivered, RecipientBounced, RecipientDelayed
 from gatepost.core.events import ConnectionClosed, MessageStarted
+from gatepost.core.tls import TlsVerdict
 from gatepost.core.tlsa import TlsaAnswer, TlsaState, of_key
 from gatepost.pki.certificate import read_certificate
 from gatepost.policy.recorded import names_of
@@ -227,6 +228,60 @@ def test_several_hosts_and_a_handshake_that_breaks_before_a_host_in_clear(tmp_pa
                 # Where the record has both hosts, a change back is foretold too.
                 it.commit(destination_controls=controls("preferred"))
                 assert replayed(it, records(it))["two.example"].fate is Fate.PASSES
+
+    run(main)
+
+
+def test_an_attempt_on_a_borrowed_connection_is_foretold_with_all_its_hosts(tmp_path: Path) -> None:
+    """Two destinations share hosts and connections; each is judged by its own names, host after host."""
+    domains = ["one.example", "two.example"]
+
+    async def main() -> None:
+        async with (
+            FakePeer(certificate=self_signed(["one.example"])) as first,
+            FakePeer(certificate=authority().issue(["one.example"])) as second,
+            FakePeer() as plain,
+            FakePeer(certificate=authority().issue(domains)) as secure,
+        ):
+            routes: dict[str, Any] = dict.fromkeys(domains, (first.port, second.port))
+            routes |= {"other.example": (second.port,)}
+            routes |= dict.fromkeys(["three.example", "four.example"], (plain.port, secure.port))
+            async with gateway(tmp_path, routes=routes, destination_controls=controls("preferred")) as it:
+                for domain in ("other.example", *domains):
+                    assert await send(it, [domain]) == {domain: True}
+                day = records(it)
+                assert [row.domain for row in day.connections if row.facts["borrowed"]] == ["two.example"]
+                it.commit(destination_controls=controls("required-verify"))
+                told = replayed(it, day)
+                assert {name: told[name].fate for name in domains} == {
+                    "one.example": Fate.PASSES,
+                    "two.example": Fate.FAILS,
+                }
+                assert [one.row.port for one in told["two.example"].refused if one.row] == [
+                    first.port,
+                    second.port,
+                ]
+                assert await send(it, domains) == {"one.example": True, "two.example": False}
+            # The first host was refused and the second one's connection borrowed: a milder rule stays with the first.
+            async with gateway(
+                tmp_path / "more", routes=routes, destination_controls=controls("required")
+            ) as it:
+                for domain in ("three.example", "four.example"):
+                    assert await send(it, [domain]) == {domain: True}
+                day = records(it)
+                rows = [(row.domain, row.facts["borrowed"]) for row in day.connections]
+                assert rows == [
+                    ("three.example", False),
+                    ("three.example", False),
+                    ("four.example", False),
+                    ("four.example", True),
+                ]
+                it.commit(destination_controls=controls("preferred"))
+                for one in replayed(it, day).values():
+                    assert one.before is not None
+                    assert one.before["verdict"] == "encrypted"
+                    assert one.outcome is not None
+                    assert one.outcome.verdict is TlsVerdict.CLEAR
 
     run(main)
 

@@ -1,7 +1,8 @@
 """The events that only records are made of: what one delivery connection came to, and certificates seen for the first time.
 
 They have no line in the mail log; `logs/events.jsonl` has them. What is told once for each connection is not told again for the
-messages that reuse it: `Delivered`, `RecipientDelayed` and `RecipientBounced` name the connection by its DCID.
+messages that reuse it: `Delivered`, `RecipientDelayed` and `RecipientBounced` name the connection by its DCID. Only an attempt that takes an
+open connection instead of making one, mostly another destination's, tells how it came to it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class OutboundSession(Event):
     `failed` or `found`; `base`, `records`, `problem`), `sts` the MTA-STS policy (`domain`, `mode`, empty for none, `id`, `policy` as lines,
     `problem`, `problem_code`) or None where none was asked for. `esmtp`, `starttls` and `helo` are what EHLO in clear was answered. `tls` is the judgement
     (the keys of the delivery's TLS record) or None when it never came to one: then `broken` says what ended the connection. `lost`
-    says what ended it behind the judgement, before any message. `tls_report` says that the attempt was made for a TLS report of our own.
+    says what ended it behind the judgement, before any message. `tls_report` says that the attempt was made for a TLS report of our own,
+    `borrowed` that no connection was made: the open one of this DCID does, judged anew for this destination.
     """
 
     dcid: int
@@ -47,6 +49,7 @@ class OutboundSession(Event):
     tls: dict[str, Any] | None
     later: list[str] = field(default_factory=list)
     tls_report: bool = False
+    borrowed: bool = False
 
 
 @dataclass(slots=True)

@@ -82,7 +82,7 @@ class CountedSession:
 def counted(session: OutboundSession) -> CountedSession | None:
     """How an attempt counts; None where it does not."""
     tls, domain = session.tls, _report_domain(session)
-    if tls is None or not domain or session.tls_report or tls.get("tls_optional"):
+    if tls is None or not domain or session.tls_report or session.borrowed or tls.get("tls_optional"):
         return None
     if tls["stage"] == TlsStage.NOT_TRIED and not tls["forbidden"]:
         return None  # level none, or STARTTLS left out: our rule, not their TLS

@@ -26,7 +26,7 @@ from gatepost.core.tls import (
     TlsStage,
     TlsWishes,
 )
-from gatepost.core.tlsa import TlsaAnswer
+from gatepost.core.tlsa import TlsaAnswer, TlsaState
 from gatepost.policy.destinations import notice_rule
 from gatepost.policy.dnssec import wants_dnssec
 from gatepost.policy.observed import Handshake, server_facts
@@ -74,11 +74,22 @@ class Hosts:
         self._plain: dict[tuple[str, int], ConnectionRow] = {}
         self._of_domain: dict[tuple[str, str, int], ConnectionRow] = {}
         self._named: dict[tuple[str, str], ConnectionRow] = {}
+        self._placed: dict[str, ConnectionRow] = {}
+        self._led: dict[str, ConnectionRow] = {}
+        self._sts: dict[str, Mapping[str, Any]] = {}
+        self._tlsa: dict[tuple[str, int], Mapping[str, Any]] = {}
 
     def add(self, row: ConnectionRow) -> None:
         """In the order of time."""
         self._of_domain[row.domain, row.address, row.port] = row
-        self._named[row.domain, place_of(row)] = row
+        place = place_of(row)
+        self._named[row.domain, place] = self._placed[place] = row
+        if row.facts["hop"]["mx_judged"]:
+            self._led[row.domain] = row
+        if row.facts["sts"] is not None:
+            self._sts[row.domain] = row.facts["sts"]
+        if row.facts["tlsa"]["state"] not in (NOT_ASKED, TlsaState.UNAVAILABLE):
+            self._tlsa[row.host, row.port] = row.facts["tlsa"]
         tls = row.facts["tls"]
         if tls is None or not row.dcid:
             return
@@ -99,6 +110,23 @@ class Hosts:
     def named(self, domain: str, place: str) -> ConnectionRow | None:
         """The newest connection to a host that an attempt did not come to."""
         return self._named.get((domain, place))
+
+    def placed(self, place: str) -> ConnectionRow | None:
+        """The newest connection to a host, whatever the destination."""
+        return self._placed.get(place)
+
+    def led(self, domain: str) -> ConnectionRow | None:
+        """How this destination led to some host, when somebody asked whether its DNS is signed."""
+        return self._led.get(domain)
+
+    def sts(self, domain: str) -> Mapping[str, Any] | None:
+        """What was learnt last of the MTA-STS policy of a destination; None: nobody asked."""
+        return self._sts.get(domain)
+
+    def tlsa(self, row: ConnectionRow) -> Mapping[str, Any]:
+        """What was learnt last of the TLSA records of a connection's host, whatever the destination; `not-asked` where nobody did."""
+        told: Mapping[str, Any] = row.facts["tlsa"]
+        return self._tlsa.get((row.host, row.port), told)
 
 
 def place_of(row: ConnectionRow) -> str:
@@ -154,22 +182,23 @@ class _Known:
 def _known(
     trial: Trial, hosts: Hosts, rule: DestinationRule, row: ConnectionRow, domain: str
 ) -> _Known | Doubt:
-    """What was known of the host then, and for what the rule misses, today's answer."""
+    """What was known of the host in these days, and for what the rule misses, today's answer."""
     own = row if row.domain == domain else hosts.of_domain(domain, row)
     facts: Mapping[str, Any] = (own or row).facts
     names = replace(names_of(facts["hop"]), domain=domain)
-    tlsa, asked_tlsa = tlsa_of(facts["tlsa"]), facts["tlsa"]["state"] != NOT_ASKED
-    sts = sts_of(facts["sts"]) if facts["sts"] is not None else None
+    # TLSA records belong to the host, a policy to the destination: what another delivery asked tells as well.
+    told_tlsa = facts["tlsa"] if facts["tlsa"]["state"] != NOT_ASKED else hosts.tlsa(row)
+    told_sts = facts["sts"] if own is not None and facts["sts"] is not None else hosts.sts(domain)
+    tlsa, asked_tlsa = tlsa_of(told_tlsa), told_tlsa["state"] != NOT_ASKED
+    sts = sts_of(told_sts) if told_sts is not None and names.mx_host else None
     miss_tlsa = rule.looks_up_tlsa and not asked_tlsa and not names.literal
-    # The policy belongs to the destination, so another destination's connection tells nothing of it.
-    miss_sts = rule.looks_up_sts and bool(names.mx_host) and (facts["sts"] is None or own is None)
-    judged = names.mx_secure or names.mx_judged or asked_tlsa
+    miss_sts = rule.looks_up_sts and bool(names.mx_host) and told_sts is None
+    judged = names.mx_secure or names.mx_judged or facts["tlsa"]["state"] != NOT_ASKED
     unsure = bool(names.mx_host) and not judged and wants_dnssec(trial.document, trial.destinations)
     if not trial.document.dns.validate_dnssec:
         names = replace(names, mx_signed=False, mx_secure=False)
     elif own is None and names.mx_host:
-        # That signed DNS leads another destination to the host says nothing of this one.
-        names, unsure = replace(names, mx_signed=False, mx_secure=False), True
+        names, unsure = _led_elsewhere(hosts, names, domain)
     if not (miss_tlsa or miss_sts or unsure):
         return _Known(names, tlsa, sts, unsure=False, today=False)
     answer = trial.answers.get((domain, row.host, row.address, row.port))
@@ -184,6 +213,21 @@ def _known(
         unsure=False,
         today=True,
     )
+
+
+def _led_elsewhere(hosts: Hosts, names: HopNames, domain: str) -> tuple[HopNames, bool]:
+    """The names by which another destination came to the host, for this one; and whether that leaves in doubt if the way is signed.
+
+    That signed DNS leads another destination to the host says nothing of this one; how this one led to its other hosts does.
+    """
+    way = hosts.led(domain)
+    if way is None:
+        return replace(names, mx_signed=False, mx_secure=False), True
+    own = names_of(way.facts["hop"])
+    if not own.mx_signed:
+        return replace(names, mx_signed=False, mx_secure=False), False
+    # The other one's way is secure when its MX records and the host's addresses are signed.
+    return replace(names, mx_signed=True), not (names.mx_secure or names.mx_signed)
 
 
 def _judge(

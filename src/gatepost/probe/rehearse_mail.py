@@ -85,11 +85,14 @@ class Deliveries:
     def __init__(self, connections: Iterable[ConnectionRow], deliveries: Iterable[DeliveryRow]) -> None:
         self.hosts = Hosts()
         self._by_dcid: dict[int, ConnectionRow] = {}
+        self._borrowed: dict[tuple[int, str], list[ConnectionRow]] = {}
         self._attempts: dict[tuple[str, float], list[ConnectionRow]] = {}
         self._of_domain: dict[str, list[list[ConnectionRow]]] = {}
         for row in connections:
             self.hosts.add(row)
-            if row.dcid:
+            if row.facts.get("borrowed"):
+                self._borrowed.setdefault((row.dcid, row.domain), []).append(row)
+            elif row.dcid:
                 self._by_dcid[row.dcid] = row
             attempt = self._attempts.setdefault((row.domain, row.began), [])
             if not attempt:
@@ -131,7 +134,7 @@ class Deliveries:
             last.at,
             Fate.UNREACHED,
         )
-        connection = self._by_dcid.get(last.dcid)
+        connection = self._connection(last)
         if made.delivered and connection is not None:
             made.before = connection.facts["tls"]
         broken, wishes = 0, _wishes(last, connection)
@@ -161,14 +164,22 @@ class Deliveries:
     def _hops(self, row: DeliveryRow) -> list[ConnectionRow] | None:
         """The connections of the attempt; none where no host was found, None where they are not recorded any more."""
         if not row.dcid:
-            earlier = [rows for rows in self._of_domain.get(row.domain, ()) if rows[0].began <= row.at]
-            return earlier[-1] if earlier and row.status[1:].startswith(".7.") else []
-        connection = self._by_dcid.get(row.dcid)
+            if not row.status[1:].startswith(".7."):
+                return []
+            attempts = reversed(self._of_domain.get(row.domain, []))
+            return next((rows for rows in attempts if rows[0].began <= row.at), [])
+        connection = self._connection(row)
         if connection is None:
             return None
         if connection.domain != row.domain:
-            return [connection]  # opened for another destination, and borrowed
+            return [connection]  # borrowed, when no release told of that
         return self._attempts[connection.domain, connection.began]
+
+    def _connection(self, row: DeliveryRow) -> ConnectionRow | None:
+        """How the message came to its connection: as its destination opened it, or borrowed it last."""
+        borrowed = self._borrowed.get((row.dcid, row.domain), ())
+        before = [one for one in borrowed if one.at <= row.at]
+        return before[-1] if before else self._by_dcid.get(row.dcid)
 
     def _attempt(
         self,
@@ -184,6 +195,8 @@ class Deliveries:
         made = self._attempted.put(key, _Attempt(domain, wishes))
         for number, row in enumerate(hops):
             again = number + 1 < len(hops) and _same_host(row, hops[number + 1])
+            if again and row.facts.get("borrowed"):
+                continue  # it was dead already: the next one was made in its place
             self._host(trial, row, domain, made, broken, tried_again=again)
             if made.passed is not None:
                 break
@@ -242,7 +255,7 @@ class Deliveries:
     def _later(self, trial: Trial, last: ConnectionRow, domain: str, made: _Attempt, broken: int) -> None:
         """The hosts that the recorded attempt did not come to."""
         for place in last.facts["later"]:
-            row = self.hosts.named(domain, place)
+            row = self.hosts.named(domain, place) or self.hosts.placed(place)
             if row is None:
                 if made.doubt is None:
                     made.doubt, made.doubtful = Doubt.NOT_CALLED, place

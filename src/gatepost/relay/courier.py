@@ -25,7 +25,7 @@ from gatepost.relay.report_mail import ReportMail
 from gatepost.relay.resolve import Unresolved, resolve
 from gatepost.relay.schedule import Destination, Scheduler
 from gatepost.relay.services import Runtime, Services
-from gatepost.relay.session_record import Turn
+from gatepost.relay.session_record import Turn, borrowed_session
 from gatepost.relay.settle import Settler
 from gatepost.relay.tasks import Tasks
 from gatepost.store.spool import BodyDamaged, MessageKind
@@ -261,11 +261,11 @@ class _Courier:
             self._settling = False
 
     async def _on_hand(
-        self, due: Due, hop: Hop | None = None, *, clear_allowed: bool = True
+        self, due: Due, hop: Hop | None = None, turn: Turn = Turn(), *, clear_allowed: bool = True
     ) -> Outcome | None:
         """Try the connection that is open; None when there is none that fits, or it was dead.
 
-        `hop` is what led to a connection that another destination left; without it the connection is this destination's own.
+        `hop` is what led, in its turn, to a connection that another destination left; without it the connection is this destination's own.
         """
         connection = self._connection
         if connection is None:
@@ -274,6 +274,9 @@ class _Courier:
         if not connection.fits(due, self._destination, hop, broken, clear_allowed=clear_allowed):
             await self._part()
             return None
+        if hop is not None:
+            services = self._services
+            services.journal.emit(borrowed_session(services, self._rule(), hop, connection, turn))
         try:
             return await connection.send(due)
         except Stale:
@@ -313,7 +316,7 @@ class _Courier:
         self._connection = self._couriers.borrow(
             opener.key(clear_allowed=clear_allowed, broken_attempts=broken)
         )
-        outcome = await self._on_hand(due, hop, clear_allowed=clear_allowed)
+        outcome = await self._on_hand(due, hop, turn, clear_allowed=clear_allowed)
         if outcome is not None:
             return outcome
         self._connection = await opener.open(clear_allowed=clear_allowed, broken_attempts=broken)

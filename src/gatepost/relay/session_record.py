@@ -11,8 +11,10 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from gatepost.core.record_events import CertificateSeen, OutboundSession
+from gatepost.core.tls import TlsStage
 from gatepost.net.trail import Trail
 from gatepost.policy.hop import Hop
 from gatepost.policy.recorded import plain_names, plain_sts, plain_tlsa
@@ -20,6 +22,9 @@ from gatepost.policy.requiretls import strengthened
 from gatepost.policy.tls_out import DestinationRule
 from gatepost.policy.tls_words import tls_record
 from gatepost.relay.services import Services
+
+if TYPE_CHECKING:
+    from gatepost.relay.deliver import Connection
 
 TOLD_FOR = 6 * 3600.0  # seconds until a certificate is told of again
 MAX_CERTIFICATES = 10  # of one chain
@@ -67,6 +72,23 @@ def outbound_session(
         [str(other) for other in turn.later],
         turn.tls_report,
     )
+
+
+def borrowed_session(
+    services: Services, rule: DestinationRule, hop: Hop, connection: Connection, turn: Turn
+) -> OutboundSession:
+    """The event of an attempt that took an open connection, which has been judged for it."""
+    outcome, capabilities = connection.outcome, connection.engine.capabilities
+    trail = Trail(outcome.plan, connection.stream.local.host, outcome=outcome)
+    made = outbound_session(services, rule, hop, connection.dcid, turn, trail)
+    inside = (
+        outcome.facts.stage is TlsStage.ESTABLISHED
+    )  # then STARTTLS was offered, and is not offered again
+    made.esmtp = inside or (capabilities is not None and capabilities.esmtp)
+    made.starttls = inside or (capabilities is not None and capabilities.starttls)
+    made.helo = capabilities.greeting_name if capabilities is not None else ""
+    made.borrowed = True
+    return made
 
 
 def _policy_domain(hop: Hop) -> str:

@@ -12,7 +12,7 @@ which are then read from the log again. The desk writes; others only read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -304,11 +304,6 @@ class RecordStore:
         """The DER of one certificate; None when it is not kept."""
         der = self._db.execute("SELECT der FROM certificate WHERE fingerprint = ?", (fingerprint,)).get
         return bytes(der) if der is not None else None
-
-    def certificates(self, fingerprints: Iterable[str]) -> dict[str, bytes]:
-        """DER by fingerprint, of those that are kept."""
-        found = ((one, self.certificate(one)) for one in set(fingerprints))
-        return {one: der for one, der in found if der is not None}
 
     def reach(self) -> Reach:
         """How much there is, from when to when."""
