@@ -40,6 +40,7 @@ SAMPLES: dict[str, Any] = {
     "hop": {},
     "later": [],
     "tls_report": False,
+    "borrowed": False,
     "lost": "",
     "policy": "ACCEPTED",
     "sender_domain": "partner.example",
