@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 from tests.control.kit import CONTRACT_LIKE, NOW, Bench, b64
 from tests.fakes.ca import self_signed
 
+from gatepost.control.ports import Caller
 from gatepost.core.errors import OperatorError
 from gatepost.policy.recorded import plain_names, plain_tlsa
 from gatepost.policy.tls_out import HopNames
+from gatepost.probe.rehearse import Rehearsal
 from gatepost.store.records import Batch, CertificateRow, ConnectionRow, DeliveryRow, RecordStore, SessionRow
 
 STRICT = CONTRACT_LIKE.replace("tls: preferred", "tls: required-verify")
@@ -180,3 +184,31 @@ def test_a_commit_says_where_tls_rises(recorded: Bench) -> None:
     assert recorded.apply(STRICT, pending=True)["rises"] == []
     assert recorded.call("config.commit")["rises"] == [line]
     assert recorded.apply(CONTRACT_LIKE)["rises"] == []
+
+
+def test_a_rehearsal_that_is_given_up_ends_its_thread(
+    recorded: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C on a stopped gateway: the interpreter waits for its threads."""
+    began, ended = threading.Event(), threading.Event()
+
+    def endless(self: Rehearsal) -> list[str]:
+        try:
+            while True:
+                self._tell("outgoing", 1, 2)
+                began.set()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Rehearsal, "wanting", endless)
+
+    async def main() -> None:
+        call = recorded.operations.call("policy.rehearse", {"text": b64(STRICT)}, Caller.local(0))
+        running = asyncio.ensure_future(call)
+        await asyncio.to_thread(began.wait)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.to_thread(ended.wait)
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -35,6 +35,10 @@ NOT_RUNNING = "the gateway is not running: what nobody looked up on those days w
 NOT_KEPT = "no records are kept: records.days is 0"
 
 
+class GivenUp(Exception):
+    """Nobody waits for what this thread does."""
+
+
 async def rehearse(context: Context, arguments: Arguments, caller: Caller) -> Any:
     """The account of both sides."""
     draft, warnings = await _policy(context, arguments, caller)
@@ -117,15 +121,24 @@ async def _replay(
 
 
 async def _replay_here(task: Task, ask: Ask, line: Line, *, offline: bool) -> dict[str, Any]:
-    """In a thread of this process."""
+    """In a thread of this process. One that is given up ends at its next word, and lets go of the database then."""
     loop = asyncio.get_running_loop()
+    given_up: list[bool] = []
 
     def tell(what: str, done: int, of: int) -> None:
+        if given_up:
+            raise GivenUp
         loop.call_soon_threadsafe(line.tell, {"what": what, "done": done, "of": of})
 
-    with await asyncio.to_thread(Replaying, task, tell) as replaying:
+    replaying = await asyncio.to_thread(Replaying, task, tell)
+    try:
         asked = [] if offline else await asyncio.to_thread(replaying.wanting)
-        return await asyncio.to_thread(replaying.account, await ask(asked) if asked else {})
+        account = await asyncio.to_thread(replaying.account, await ask(asked) if asked else {})
+    except asyncio.CancelledError:
+        given_up.append(True)
+        raise
+    replaying.close()
+    return account
 
 
 def _task(context: Context, draft: Draft, since: float) -> Task:
