@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from gatepost.app.command_line import run_commands
-from gatepost.app.zoo import namespace
+from gatepost.app.zoo import namespace, visit
 from gatepost.app.zoo.check import Result
 from gatepost.app.zoo.options import Options
 from gatepost.app.zoo.screen import differences, rows, summary
 from gatepost.app.zoo.table import INHABITANTS, Column, Outcome, Verdict
-from gatepost.app.zoo.unbound import find_unbound, to_run
+from gatepost.app.zoo.unbound import to_run
 from gatepost.core.errors import Exit, OperatorError
 
 
@@ -40,12 +41,20 @@ def test_other_commands_do_not_load_the_zoo() -> None:
     assert done.stdout.splitlines()[-1] == "['gatepost.app.zoo.command']"
 
 
-def test_a_folder_that_is_there_is_not_used(tmp_path: Path) -> None:
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has and allows everything."""
+    monkeypatch.setattr("shutil.which", lambda program, *, path=None: f"/bin/{program}")
+    monkeypatch.setattr(namespace, "check", lambda: None)
+
+
+def test_a_folder_that_is_there_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    allowed(monkeypatch)
     with pytest.raises(OperatorError, match="cannot be made: File exists"):
         run_commands(["zoo", "start", "--folder", str(tmp_path)])
 
 
 def test_the_options_arrive_as_they_were_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    allowed(monkeypatch)
     passed: list[str] = []
     monkeypatch.setattr(namespace, "enter", passed.append)
     folder = tmp_path / "kept"
@@ -89,11 +98,65 @@ def test_a_machine_without_namespaces_is_told_what_to_do(said: str, told: str) -
     assert refused.hint
 
 
-def test_a_missing_resolver_is_told_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda *unused, **also: None)
+@pytest.mark.parametrize(
+    ("missing", "told", "hint"),
+    [
+        (
+            {"unbound"},
+            "the zoo needs unbound, which is not installed",
+            "install the package unbound: apt-get install unbound; unbound's service need not run",
+        ),
+        (
+            {"unbound", "ip", "mount"},
+            "the zoo needs unbound, ip and mount, which are not installed",
+            "install the packages unbound, iproute2 and mount: apt-get install unbound iproute2 mount; "
+            "unbound's service need not run",
+        ),
+        (
+            {"unshare"},
+            "the zoo needs unshare, which is not installed",
+            "install the package util-linux: apt-get install util-linux",
+        ),
+    ],
+)
+def test_missing_programs_are_told_at_once_by_their_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: set[str], told: str, hint: str
+) -> None:
+    def which(program: str, *, path: str | None = None) -> str | None:
+        return None if program in missing else f"/bin/{program}"
+
+    monkeypatch.setattr("shutil.which", which)
     with pytest.raises(OperatorError) as caught:
-        find_unbound()
-    assert "install the package unbound" in caught.value.hint
+        run_commands(["zoo", "start", "--folder", str(tmp_path / "kept")])
+    assert (caught.value.message, caught.value.hint) == (told, hint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_namespaces_gets_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refuses = tmp_path / "unshare"
+    refuses.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refuses.chmod(0o700)
+    monkeypatch.setattr("shutil.which", lambda program, *, path=None: str(refuses))
+    with pytest.raises(OperatorError, match="does not give the zoo a network"):
+        run_commands(["zoo", "check", "--folder", str(tmp_path / "kept")])
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_full_disk_is_told_with_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def full(*unused: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(visit, "_serve", full)
+    with pytest.raises(OperatorError, match=f"no space is left on the disk of {tmp_path}") as caught:
+        visit.zoo([Options(True, folder=str(tmp_path)).text()])
+    assert caught.value.code is Exit.TRY_AGAIN
+
+
+def test_ctrl_c_in_the_first_second_leaves_no_traceback() -> None:
+    """Nothing heavy is loaded before the boundary that takes it."""
+    code = "import sys, gatepost.app.zoo.__main__; print([n for n in sys.modules if n in ('asyncio', 'pydantic')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_where_apparmor_keeps_the_resolver_to_its_folders_a_copy_is_run(tmp_path: Path) -> None:

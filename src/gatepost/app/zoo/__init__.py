@@ -9,9 +9,10 @@
     unbound      the validating resolver in front of them
     hosts        the SMTP servers, one address each; behaviours, flights: what they do
     policies     the web server of the MTA-STS policies
+    needs        programs of others, and their packages
     namespace    a network of its own for all of it, inside this machine
     stage        the gateway that lives there, and its configuration for each column
-    check        sends to everybody and compares; screen tells
+    check        sends to everybody and compares; screen tells; visit  one run of all of it
 
 Nothing of this is loaded before `gatepost zoo` is called.
 """

@@ -1,94 +1,23 @@
-"""`python -m gatepost.app.zoo OPTIONS`: the zoo, inside its own network. Only `gatepost zoo` calls it (`namespace.enter`)."""
+"""`python -m gatepost.app.zoo OPTIONS`: the zoo, inside its own network. Only `gatepost zoo` calls it (`namespace.enter`).
+
+It loads the zoo inside `run`, so that Ctrl-C in the first second ends it as quietly as later.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
-import signal
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from gatepost.app.main import run
-from gatepost.app.start import say
-from gatepost.app.zoo import screen
-from gatepost.app.zoo.check import Check
-from gatepost.app.zoo.options import Options
-from gatepost.app.zoo.population import Population
-from gatepost.app.zoo.table import INHABITANTS, Column
-from gatepost.control.shell.screen import note, say_json
-from gatepost.core.errors import Exit
 
 
-async def _serve(options: Options, folder: Path) -> int:
-    """All of one run; returns the exit code."""
-    chosen = [one for one in INHABITANTS if not options.inhabitants or one.name in options.inhabitants]
-    population = Population(folder, chosen)
-    columns = [Column(level) for level in options.levels] or list(Column)
-    async with asyncio.TaskGroup() as group:
-        play = asyncio.current_task()
-        assert play is not None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, play.cancel)
-        watch: asyncio.Task[None] | None = None
-        try:
-            await population.open(group, lambda what: note(f"Starting {what}"))
-            watch = group.create_task(population.stage.ended(), name="gateway's end")
-            if options.check:
-                return await _check(options, population, columns)
-            return await _stay(options, population, columns[0] if options.levels else Column.DANE_STS)
-        finally:
-            if watch is not None:
-                watch.cancel()  # from here on its end is asked for
-            await population.close()
+def _visit(arguments: Sequence[str]) -> int:
+    from gatepost.app.zoo.visit import zoo
 
-
-async def _check(options: Options, population: Population, columns: Sequence[Column]) -> int:
-    begun = time.monotonic()
-    results = await Check(population, note).run(columns)
-    if options.as_json:
-        say_json(screen.rows(results))
-    else:
-        for line in screen.differences(results):
-            say(line)
-        say(screen.summary(results, time.monotonic() - begun))
-    return int(Exit.REFUSED if any(result.problem for result in results) else Exit.DONE)
-
-
-async def _stay(options: Options, population: Population, column: Column) -> int:
-    await population.stage.use(column, population.all)
-    if options.as_json:
-        say_json(screen.started(population, column))
-        sys.stdout.flush()
-    else:
-        for line in screen.welcome(population, column, person=options.person):
-            say(line)
-    await asyncio.get_running_loop().create_future()
-    return int(Exit.DONE)
-
-
-def zoo(arguments: Sequence[str]) -> int:
-    """Run it; returns the exit code. What can be mended is an OperatorError."""
-    options = Options.read(arguments[0])
-    folder = Path(options.folder) if options.folder else Path(tempfile.mkdtemp(prefix="gatepost-zoo-"))
-    try:
-        return asyncio.run(_serve(options, folder))
-    except asyncio.CancelledError:
-        note("The zoo is closed.")
-        return int(Exit.REFUSED if options.check else Exit.DONE)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group
-    finally:
-        if not options.folder:
-            shutil.rmtree(folder, ignore_errors=True)
+    return zoo(arguments)
 
 
 if __name__ == "__main__":
     os.umask(0o077)
-    sys.exit(run(sys.argv[1:], zoo))
+    sys.exit(run(sys.argv[1:], _visit))

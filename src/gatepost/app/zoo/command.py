@@ -56,13 +56,16 @@ def check(
 def _become(
     run_table: bool, names: list[str] | None, levels: list[str] | None, as_json: bool, folder: str
 ) -> None:
-    from gatepost.app.zoo.namespace import enter
+    from gatepost.app.zoo import namespace
+    from gatepost.app.zoo.needs import require_programs
     from gatepost.app.zoo.options import Options
     from gatepost.app.zoo.table import INHABITANTS, Column
 
     names, levels = names or [], levels or []
     _known("an inhabitant", names, [one.name for one in INHABITANTS])
     _known("a level", levels, [column.value for column in Column])
+    require_programs()
+    namespace.check()
     if folder:
         try:
             Path(folder).mkdir(mode=0o700)
@@ -71,7 +74,9 @@ def _become(
                 f"{folder} cannot be made: {error.strerror}", "name a folder that is not there yet"
             ) from None
         folder = os.path.abspath(folder)
-    enter(Options(run_table, tuple(names), tuple(levels), as_json, folder, os.geteuid() != 0).text())
+    namespace.enter(
+        Options(run_table, tuple(names), tuple(levels), as_json, folder, os.geteuid() != 0).text()
+    )
 
 
 def _known(what: str, given: Sequence[str], there: Iterable[str]) -> None:

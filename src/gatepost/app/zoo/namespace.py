@@ -8,13 +8,13 @@ below 1024 are free, and /etc/resolv.conf names the zoo's resolver. The kernel r
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from gatepost.app.zoo.needs import need
 from gatepost.app.zoo.places import RESOLVER
 from gatepost.core.errors import OperatorError
 
@@ -22,16 +22,19 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 _SECONDS = 30
 
 
+def check() -> None:
+    """Raises OperatorError where this machine does not allow a network of one's own."""
+    _try(_unshare(os.geteuid()))
+
+
 def enter(options: str) -> NoReturn:
-    """Become the zoo inside; `options` are passed on. Raises OperatorError where this machine does not allow it."""
-    prefix = _unshare(os.geteuid())
-    _try(prefix)
-    command = [*prefix, sys.executable, "-P", "-m", "gatepost.app.zoo", options]
+    """Become the zoo inside; `options` are passed on."""
+    command = [*_unshare(os.geteuid()), sys.executable, "-P", "-m", "gatepost.app.zoo", options]
     os.execvp(command[0], command)
 
 
 def _unshare(user: int) -> list[str]:
-    program = _need("unshare", "util-linux")
+    program = need("unshare")
     return [program, "-n", "-m", "--"] if user == 0 else [program, "-U", "-r", "-n", "-m", "--"]
 
 
@@ -62,19 +65,12 @@ def _refused(said: str) -> OperatorError:
 def furnish(addresses: Sequence[str], folder: Path) -> None:
     """Bring up loopback with these addresses, and point the libraries at the zoo's resolver. Inside only."""
     words = ["link set lo up", *(f"address add {address}/32 dev lo" for address in addresses)]
-    _run([_need("ip", "iproute2"), "-batch", "-"], "\n".join(words) + "\n")
+    _run([need("ip"), "-batch", "-"], "\n".join(words) + "\n")
     if RESOLV_CONF.exists():
         file = folder / "resolv.conf"
         # trust-ad: programs that ask through the C library may believe this resolver about DNSSEC.
         file.write_text(f"nameserver {RESOLVER}\noptions edns0 trust-ad\n", "ascii")
-        _run([_need("mount", "mount"), "--bind", str(file), str(RESOLV_CONF.resolve())], "")
-
-
-def _need(program: str, package: str) -> str:
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
-    if found is None:
-        raise OperatorError(f"the zoo needs `{program}`", f"install the package {package}")
-    return found
+        _run([need("mount"), "--bind", str(file), str(RESOLV_CONF.resolve())], "")
 
 
 def _run(command: Sequence[str], text: str) -> None:

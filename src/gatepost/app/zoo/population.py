@@ -18,7 +18,7 @@ from gatepost.app.zoo.places import CREDULOUS, RESOLVER, WEB, Place, addresses, 
 from gatepost.app.zoo.policies import PolicyServer, Site, site
 from gatepost.app.zoo.stage import KEEPER, Stage
 from gatepost.app.zoo.table import INHABITANTS, Inhabitant
-from gatepost.app.zoo.unbound import Unbound, find_unbound
+from gatepost.app.zoo.unbound import Unbound
 from gatepost.net.dns_client import parse_name_server
 
 
@@ -39,7 +39,6 @@ class Population:
 
     async def open(self, group: asyncio.TaskGroup, tell: Callable[[str], None]) -> None:
         """Start all of it. Raises OperatorError; what was started is ended by `close`."""
-        find_unbound()
         furnish(addresses(self.where), self._folder)
         tell("certificates")
         keepers = Keepers()

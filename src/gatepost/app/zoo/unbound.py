@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from gatepost.app.show.gateway import under_parent
+from gatepost.app.zoo.needs import UNBOUND, need
 from gatepost.app.zoo.places import NAME_SERVER, RESOLVER
 from gatepost.core.errors import OperatorError
 
 STARTED = b"start of service"
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
-_PLACES = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin:/usr/local/bin"
 
 # Short memories for what fails, since the zoo is asked again and again; no address of the zoo is private or local to it.
 _CONFIGURATION = """\
@@ -48,17 +48,6 @@ remote-control:
 """
 
 
-def find_unbound() -> str:
-    """The program. Raises OperatorError when it is not installed."""
-    found = shutil.which("unbound") or shutil.which("unbound", path=_PLACES)
-    if found is None:
-        raise OperatorError(
-            "the zoo needs unbound, a validating resolver, and it is not installed",
-            "install the package unbound (Debian, Fedora: unbound); its service need not run",
-        )
-    return found
-
-
 def to_run(program: str, folder: Path, apparmor: Path = APPARMOR) -> str:
     """The program, or a copy of it in `folder` where AppArmor is at work.
 
@@ -81,7 +70,7 @@ class Unbound:
 
     async def start(self, group: asyncio.TaskGroup, anchor: str) -> None:
         """Start it and wait until it answers. Raises OperatorError with its last words otherwise."""
-        program = find_unbound()
+        program = need(UNBOUND)
         self._folder.mkdir()
         program = to_run(program, self._folder)
         (self._folder / "root.hints").write_text(f". 3600 IN NS ns.\nns. 3600 IN A {NAME_SERVER}\n", "ascii")
