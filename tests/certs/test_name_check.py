@@ -151,6 +151,20 @@ def test_a_certificate_for_a_name_counts_for_that_name() -> None:
     assert any("the certificate second" in found.text for found in missing.notes)
 
 
+def test_a_name_that_only_an_sni_certificate_carries_is_warned_about() -> None:
+    doc = document(listener={"sni": [{"name": MX, "certificate": "second"}]})
+    for looked in (mx(host()), {}):
+        one = only(check(doc, looked, gw=names("other.example.net"), second=names(MX)))
+        assert one.differs == ()
+        (found,) = one.notes
+        assert found.severity == "warning"
+        assert found.text == (
+            "only clients that ask for mx.example.net, the host name of interface Data 1, are shown it: in second, "
+            "under sni; the others get gw, which does not name it"
+        )
+        assert only(check(doc, looked, second=names(MX))).notes == ()
+
+
 def test_a_certificate_that_is_not_there_is_said() -> None:
     found = check_names(document(), {}, mx(host()))
     assert "cannot be read" in only(found).notes[0].text

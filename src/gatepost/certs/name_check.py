@@ -251,6 +251,8 @@ class _Compared:
             yield from self._host_notes(host, place)
         if self.host not in self.here and not self.covered(self.host):
             yield self._uncovered(self.host, f"the host name of {place}")
+        if self.covered(self.host) and not self.shown[0].covers(self.host):
+            yield self._only_asked(place)
         if self.nowhere:
             names = ", ".join(domain.domain for domain in self.domains[:5])
             yield _note(
@@ -267,6 +269,16 @@ class _Compared:
                 f"give the interface the host name {host}, or let the MX record name {self.host}",
                 "senders see another name in the greeting than the one that they looked up",
             )
+
+    def _only_asked(self, place: str) -> Note:
+        """The usual certificate lacks the name that everybody sees, and one under sni has it."""
+        usual, asked = self.shown[0], self.served(self.host)
+        return _note(
+            f"only clients that ask for {self.host}, the host name of {place}, are shown it: in {asked.profile}, under sni; "
+            f"the others get {usual.profile}, which does not name it",
+            f"make {asked.profile} the listener's certificate, or add {self.host} to {usual.profile}",
+            "many senders ask for no name (SNI), and verify what they are shown",
+        )
 
     def _uncovered(self, host: str, what: str) -> Note:
         shown = self.served(host)

@@ -69,6 +69,32 @@ def test_a_note_is_folded_on_a_terminal_and_whole_in_a_pipe(monkeypatch: pytest.
     assert screen.fitting("short", _Terminal()) == ["short"]
 
 
+def test_a_path_in_a_note_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = "/srv/" + "long-name-of-a-folder/" * 5 + "gateway.yaml"
+    assert screen.fitting(f"gatepost: {path}: No such file (look at its name)", _Terminal()) == [
+        "gatepost:",
+        f"  {path}:",
+        "  No such file (look at its name)",
+    ]
+
+
+def test_a_table_is_folded_on_a_narrow_terminal_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = _Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    rows = [("gw-frankfurt-2026-11", "mx1.frankfurt.example.net", "5", "listener In"), ("b", "c", "7", "-")]
+    screen.table(("Name", "Common name", "Days", "Used by"), rows)
+    assert terminal.getvalue().splitlines() == [
+        "Name        Common      Days  Used by",
+        "            name",
+        "gw-frankfu  mx1.frankf  5     listener",
+        "rt-2026-11  urt.exampl        In",
+        "            e.net",
+        "b           c           7     -",
+    ]
+
+
 def test_facts_fit_the_screen_and_what_is_to_be_copied_stays_whole(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -6,6 +6,7 @@
     gateway    `gatepost start` as a child process
     sink       an SMTP server that stands in for the protected mail server
     visitor    sends one message to the gateway
+    command    what `make run` was asked for, and how its end is told
     screen     what is told, in lines of at most 80 columns
 
 The gateway is the real one, with all its processes, on a home of its own. Only the two ends are ours: the visitor

@@ -16,7 +16,8 @@ _DATE = 10
 
 def note_paragraph(text: str, head: str = "") -> None:
     """A text on standard error, wrapped to the width of a terminal."""
-    for line in textwrap.wrap(safe(text), WIDTH - len(head), break_on_hyphens=False) or [""]:
+    width = WIDTH - len(head)
+    for line in textwrap.wrap(safe(text), width, break_long_words=False, break_on_hyphens=False) or [""]:
         note(head + line)
         head = " " * len(head)
 

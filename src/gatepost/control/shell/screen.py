@@ -1,12 +1,13 @@
 """What commands print: lines, notes, tables and JSON.
 
 Results go to standard output, notes and warnings to standard error. Text from outside is shown on one line of
-printable characters. On a terminal a table is cut to its width, and a note is folded to it; into a pipe each goes
-whole, since scripts read a problem as one line. Names are not broken at their hyphens: they are there to be copied.
+printable characters. On a terminal tables and notes are folded to its width; into a pipe each goes whole, since scripts read
+a problem as one line. Names are not broken at their hyphens, and paths not at all: they are there to be copied.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import textwrap
@@ -17,6 +18,8 @@ from typing import Any, TextIO
 import typer
 
 WIDTH = 80
+_GAP = "  "
+_NARROWEST = 8
 
 
 def say(text: str = "") -> None:
@@ -96,23 +99,42 @@ def fitting(text: str, stream: TextIO) -> list[str]:
     columns = shutil.get_terminal_size((WIDTH, 24)).columns
     if not stream.isatty() or len(text) <= columns:
         return [text]
-    return textwrap.wrap(text, columns, subsequent_indent="  ", break_on_hyphens=False)
+    return textwrap.wrap(
+        text, columns, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str = "") -> None:
-    """Rows in aligned columns under headings; the last column takes what is left of the width."""
+    """Rows in aligned columns under headings; where a terminal is too narrow, its widest cells are folded."""
     texts = [[safe(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    room = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else 0
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size((WIDTH, 24)).columns
+        widths = _narrowed(widths, columns - len(indent) - len(_GAP) * (len(widths) - 1))
     for row in [list(headings), *texts]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        line = (indent + "  ".join(cells)).rstrip()
-        say(line if not room or len(line) <= room else line[: room - 1] + "…")
+        folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for cells in itertools.zip_longest(*folded, fillvalue=""):
+            line = _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            say((indent + line).rstrip())
+
+
+def _narrowed(widths: Sequence[int], room: int) -> list[int]:
+    """The widths for a terminal with that room: the widest columns give way first, to a limit."""
+    found = list(widths)
+    while sum(found) > room and max(found) > _NARROWEST:
+        found[found.index(max(found))] -= 1
+    return found
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width, break_on_hyphens=False)
 
 
 def paragraph(head: str, text: str) -> None:
     """A text behind its head, wrapped to the width of a terminal."""
-    for line in textwrap.wrap(safe(text), WIDTH - len(head), break_on_hyphens=False) or [""]:
+    for line in _lines(text, WIDTH - len(head)):
         say(head + line)
         head = " " * len(head)
 
@@ -124,8 +146,10 @@ def facts(rows: Iterable[tuple[str, object]], *, indent: str = "") -> None:
     for name, value in kept:
         head = f"{indent}{name.ljust(width)}  "
         # A value without blanks (a key, a record, a path) is there to be copied, and stays whole.
-        for line in textwrap.wrap(
-            value, max(WIDTH - len(head), 20), break_long_words=False, break_on_hyphens=False
-        ) or [""]:
+        for line in _lines(value, max(WIDTH - len(head), 20)):
             say((head + line).rstrip())
             head = " " * len(head)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    return textwrap.wrap(safe(text), width, break_long_words=False, break_on_hyphens=False) or [""]
