@@ -5,15 +5,11 @@ The gateway is alone in a network namespace; in the other are the name server, t
 
 from __future__ import annotations
 
-import http.server
-import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from tests.fakes.ca import Issued, TestAuthority
+from tests.fakes.ca import TestAuthority
 from tests.fakes.dns_authority import DnsAuthority
 from tests.live.peers.gateway import document
 from tests.live.peers.namespaces import Network
@@ -21,6 +17,7 @@ from tests.live.peers.receiver import Script, ScriptedReceiver, StartTls
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import about, delivery, settled
 from tests.live.peers.submit import submit
+from tests.live.peers.web import Answer, Request, WebServer
 
 GATEWAY, NAME_SERVER, WEB = "203.0.113.1", "203.0.113.53", "203.0.113.80"
 GOOD, STRANGER, PLAIN = "203.0.113.10", "203.0.113.11", "203.0.113.12"
@@ -78,54 +75,31 @@ DOMAINS = {
 }
 
 
-class PolicyServer:
-    """HTTPS on port 443: the policy of each domain by the name that is asked; counts what it was asked."""
+class Policies:
+    """What the web server says: the policy of each domain by the name that is asked; keeps what it was asked."""
 
-    def __init__(self, address: str, issued: Issued, folder: Path, policies: Mapping[str, str]) -> None:
+    def __init__(self, policies: Mapping[str, str]) -> None:
         self.asked: list[str] = []
-        asked = self.asked
+        self._policies = policies
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                host = (self.headers["Host"] or "").removeprefix("mta-sts.")
-                asked.append(host)
-                body = policies.get(host, "").encode()
-                found = bool(body) and self.path == "/.well-known/mta-sts.txt"
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", "text/plain; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        file = folder / "policy-server.pem"
-        file.write_bytes(issued.key_pem + issued.chain_pem)
-        context.load_cert_chain(file)
-        self._server = http.server.ThreadingHTTPServer((address, 443), Handler)
-        self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def __call__(self, request: Request) -> Answer:
+        domain = request.host.removeprefix("mta-sts.")
+        self.asked.append(domain)
+        body = self._policies.get(domain, "").encode()
+        found = bool(body) and request.path == "/.well-known/mta-sts.txt"
+        return Answer(200 if found else 404, body)
 
 
 class World:
-    def __init__(self, scene: Scene, network: Network, folder: Path) -> None:
+    def __init__(self, scene: Scene, network: Network) -> None:
         self.network = network
         web = AUTHORITY.issue([f"mta-sts.{name}.example" for name in DOMAINS])
         stranger = TestAuthority("Stranger").issue(["mx.stranger.example"])
         with network.world():
             self.dns = scene.ending.enter_context(DnsAuthority(_zone(), address=NAME_SERVER, port=53))
             policies = {f"{name}.example": domain.policy for name, domain in DOMAINS.items()}
-            self.web = PolicyServer(WEB, web, folder, policies)
-            scene.ending.callback(self.web.close)
+            self.web = Policies(policies)
+            scene.ending.callback(WebServer(WEB, 443, self.web, web).close)
             self.receivers = {
                 GOOD: scene.receiver(
                     Script(certificate=AUTHORITY.issue(["mx.good.example"])), address=GOOD, port=25
@@ -161,11 +135,11 @@ def _zone() -> dict[str, dict[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def world(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(scene: Scene) -> World:
     addresses = (NAME_SERVER, WEB, GOOD, STRANGER, PLAIN)
     network = Network([f"{GATEWAY}/24"], [f"{address}/24" for address in addresses])
     scene.ending.callback(network.close)
-    return World(scene, network, tmp_path_factory.mktemp("policies"))
+    return World(scene, network)
 
 
 def _arrived(receiver: ScriptedReceiver, name: str) -> int:

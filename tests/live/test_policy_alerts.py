@@ -9,9 +9,8 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.live.peers.mail import Mail
 from tests.live.peers.ports import Ports
 from tests.live.peers.receiver import Script, ScriptedReceiver, StartTls
 from tests.live.peers.submit import submit
+from tests.live.peers.web import Answer, Request, WebServer
 
 ADMIN, QUIET_ADMIN = "admin@example.org", "grave@example.org"
 NewReceiver = Callable[..., ScriptedReceiver]
@@ -63,42 +63,29 @@ class Configured:
 
 
 class Service:
-    """A web service that takes alerts, on the standard library's server. It answers 503 `refuses` times."""
+    """A web service that takes alerts. It answers 503 `refuses` times."""
 
     def __init__(self, port: int, refuses: int) -> None:
-        self.taken: list[tuple[dict[str, str], bytes]] = []
+        self.taken: list[tuple[Mapping[str, str], bytes]] = []
         self.refused = 0
+        self._refuses = refuses
         self._changed = threading.Condition()
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with service._changed:
-                    refused = service.refused < refuses
-                    service.refused += refused
-                    if not refused:
-                        service.taken.append((dict(self.headers), body))
-                    service._changed.notify_all()
-                self.send_response(503 if refused else 204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server = WebServer("127.0.0.1", port, self._answer)
         self.url = f"http://127.0.0.1:{port}/hook/unspoken"
+        self.close = self._server.close
+
+    def _answer(self, request: Request) -> Answer:
+        with self._changed:
+            refused = self.refused < self._refuses
+            self.refused += refused
+            if not refused:
+                self.taken.append((request.headers, request.body))
+            self._changed.notify_all()
+        return Answer(503 if refused else 204)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
             assert self._changed.wait_for(condition, 60)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def subject(mail: Mail) -> str:

@@ -7,19 +7,15 @@ receivers. The signatures are judged by dkimpy and by the tests' own verifier ag
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
 import re
-import ssl
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.ca import Issued, TestAuthority
+from tests.fakes.ca import TestAuthority
 from tests.fakes.dkim_verifier import verdicts
 from tests.fakes.dns_authority import DnsAuthority
 from tests.live.peers.dkimpy import judged
@@ -31,6 +27,7 @@ from tests.live.peers.receiver import Script, StartTls
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import settled
 from tests.live.peers.submit import submit
+from tests.live.peers.web import Answer, Request, WebServer
 
 GATEWAY, NAME_SERVER, WEB = "203.0.113.1", "203.0.113.53", "203.0.113.80"
 # Each domain that shall have a session of its own has a host of its own: one connection carries mail of several domains.
@@ -102,66 +99,32 @@ class Posted:
 
 
 @dataclass
-class WebServer:
-    """HTTPS on port 443: policies by the name that is asked, and reports by POST; answers them with `status`."""
+class Web:
+    """What the web server says: policies by the name that is asked; it keeps what is posted, and answers that with `status`."""
 
-    address: str
-    issued: Issued
-    folder: Path
     status: int = 201
     posted: list[Posted] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                name = (self.headers["Host"] or "").removeprefix("mta-sts.").removesuffix(".example")
-                body = DOMAINS[name].policy.strip().encode() if name in DOMAINS else b""
-                self._answer(200 if body else 404, body)
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.posted.append(Posted(self.path, self.headers["Content-Type"], body))
-                self._answer(outer.status, b"")
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        file = self.folder / "web-server.pem"
-        file.write_bytes(self.issued.key_pem + self.issued.chain_pem)
-        context.load_cert_chain(file)
-        self._server = http.server.ThreadingHTTPServer((self.address, 443), Handler)
-        self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def __call__(self, request: Request) -> Answer:
+        if request.method == "POST":
+            self.posted.append(Posted(request.path, request.headers["Content-Type"], request.body))
+            return Answer(self.status)
+        name = request.host.removeprefix("mta-sts.").removesuffix(".example")
+        body = DOMAINS[name].policy.strip().encode() if name in DOMAINS else b""
+        return Answer(200 if body else 404, body)
 
 
 class World:
     """All of it, with every domain mailed to and every report sent once."""
 
-    def __init__(self, scene: Scene, network: Network, folder: Path) -> None:
+    def __init__(self, scene: Scene, network: Network) -> None:
         self.network = network
         names = [f"mta-sts.{name}.example" for name in DOMAINS]
         with network.world():
             self.dns = scene.ending.enter_context(DnsAuthority(_zone(), address=NAME_SERVER, port=53))
             web = AUTHORITY.issue([*names, "reports.collector.example"])
-            self.web = WebServer(WEB, web, folder)
-            scene.ending.callback(self.web.close)
+            self.web = Web()
+            scene.ending.callback(WebServer(WEB, 443, self.web, web).close)
             trusted = AUTHORITY.issue(["mx.good.example"])
             self.others = [
                 scene.receiver(Script(certificate=trusted), address=address, port=25)
@@ -259,11 +222,11 @@ def _zone() -> dict[str, dict[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def world(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(scene: Scene) -> World:
     addresses = (NAME_SERVER, WEB, GOOD, STRANGER, PLAIN, SILENT, BROKEN, COLLECTING, STRIPPED)
     network = Network([f"{GATEWAY}/24"], [f"{address}/24" for address in addresses])
     scene.ending.callback(network.close)
-    return World(scene, network, tmp_path_factory.mktemp("web"))
+    return World(scene, network)
 
 
 # --- what is counted --------------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ store, written after a worker has the notice; the same notice asked for twice is
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gatepost.config.load import load_plain
+from gatepost.app.newest import NewestConfiguration
 from gatepost.control.alert_mail import send_notice
 from gatepost.control.ports import Gateway
 from gatepost.core.address import normalise_domain
@@ -47,7 +46,7 @@ class ClearNoticeJob:
         self._store = store
         self._gateway = gateway
         self._clock = clock
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._document: Document | None = None
         self._last = _read(store.get_meta(META))
 
@@ -65,11 +64,9 @@ class ClearNoticeJob:
         return LOOK
 
     async def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        version = self._store.latest() if number != self._version else None
-        if version is not None:
-            self._document = await asyncio.to_thread(load_plain, version.content.document)
-            self._version = number
+        found = await self._newest.take_read()
+        if found is not None:
+            self._document = found[1]
 
     async def _tell(self, document: Document, domain: str, since: float, recipients: Sequence[str]) -> None:
         now = self._clock.now()

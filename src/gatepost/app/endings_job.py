@@ -7,12 +7,11 @@ between tells it again, and the outbox knows the key. The job sleeps until the n
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import orjson
 
-from gatepost.config.load import load_plain
+from gatepost.app.newest import NewestConfiguration
 from gatepost.core.ports import Alert, AlertPort, Clock
 from gatepost.policy.endings import DAY, Change, Ending, due_mark, endings, next_mark, rule_words
 from gatepost.store.config_store import ConfigStore
@@ -30,7 +29,7 @@ class EndingsJob:
         self._store = store
         self._alerts = alerts
         self._clock = clock
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._endings: tuple[Ending, ...] = ()
 
     async def run(self) -> float:
@@ -48,11 +47,9 @@ class EndingsJob:
         return max(AT_LEAST, min((next_mark(one, now) for one in self._endings), default=now + DAY) - now)
 
     async def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        version = self._store.latest() if number != self._version else None
-        if version is not None:
-            document = await asyncio.to_thread(load_plain, version.content.document)
-            self._version, self._endings = number, tuple(endings(document))
+        found = await self._newest.take_read()
+        if found is not None:
+            self._endings = tuple(endings(found[1]))
 
 
 def _name(one: Ending) -> str:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from gatepost.config.load import load_plain
+from gatepost.app.newest import NewestConfiguration
 from gatepost.config.model import Document
 from gatepost.core.ports import Alert, AlertPort, Clock
 from gatepost.net.dns_client import NameServer, parse_name_server, system_name_servers
@@ -47,7 +47,7 @@ class NameServerJob:
         self._clock = clock
         self._ask = ask
         self._system = system
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._servers: tuple[NameServer, ...] = ()
         self._names = ProbeNames()
 
@@ -76,14 +76,10 @@ class NameServerJob:
         return SURE_AFTER if any(state.failures < SURE for state in failing) else AGAIN_FAILED
 
     async def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        if number == self._version:
+        found = await self._newest.take_read()
+        if found is None:
             return
-        version = self._store.latest()
-        if version is None:
-            return
-        document = await asyncio.to_thread(load_plain, version.content.document)
-        self._version = number
+        document = found[1]
         self._servers = self._asked(document)
         self._names = ProbeNames(document.dns.probe.signed, document.dns.probe.bogus)
 

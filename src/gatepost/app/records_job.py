@@ -23,6 +23,7 @@ from typing import Any
 import apsw
 import orjson
 
+from gatepost.app.newest import NewestConfiguration
 from gatepost.config.records import Records
 from gatepost.core.events import Noted, Warned
 from gatepost.core.ports import Clock, Emit
@@ -72,13 +73,12 @@ class RecordsJob:
         space: Callable[[Path], tuple[int, int]] = space_of,
     ) -> None:
         self._path = home.records_db
-        self._config = store
         self._reader = EventReader(home.logs, home.event_log.name)
         self._emit = emit
         self._clock = clock
         self._limit = limit
         self._space = space
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._settings = Records()
         self._store: RecordStore | None = None
         self._joiner = Joiner()
@@ -109,10 +109,8 @@ class RecordsJob:
         return AT_ONCE if read.more else LOOK
 
     def _follow_configuration(self) -> None:
-        number = self._config.latest_number()
-        latest = self._config.latest() if number != self._version else None
+        latest = self._newest.take()
         if latest is not None:
-            self._version = number
             self._settings = _settings(latest.content.document)
             self._pruned = float("-inf")
 

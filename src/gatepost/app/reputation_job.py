@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from gatepost.config.load import load_plain
+from gatepost.app.newest import NewestConfiguration
 from gatepost.core.ports import Alert, AlertPort, Clock
 from gatepost.net.dns_client import DnsClient, parse_name_server, system_name_servers
 from gatepost.net.resolver import Resolver
@@ -41,11 +41,10 @@ class ReputationJob:
     name = "reputation"
 
     def __init__(self, store: ConfigStore, alerts: AlertPort, clock: Clock, *, ask: Try = ask_list) -> None:
-        self._store = store
         self._alerts = alerts
         self._clock = clock
         self._ask = ask
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._rules: ScoreRules = NO_SCORES
         self._servers: tuple[str, ...] = ()
         self._due = 0.0
@@ -66,15 +65,11 @@ class ReputationJob:
         return pause
 
     async def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        if number == self._version:
+        found = await self._newest.take_read()
+        if found is None:
             return
-        version = self._store.latest()
-        if version is None:
-            return
-        document = await asyncio.to_thread(load_plain, version.content.document)
+        document = found[1]
         rules = compile_scores(document)
-        self._version = number
         asked = rules if rules.asked else NO_SCORES
         if (asked, document.dns.servers) != (self._rules, self._servers):
             self._rules, self._servers, self._due = asked, document.dns.servers, 0.0

@@ -27,6 +27,7 @@ from typing import Any
 
 import orjson
 
+from gatepost.app.newest import NewestConfiguration
 from gatepost.core.address import normalise_domain
 from gatepost.core.delivery_events import DeliveryOpened, OutboundTlsEstablished, RequiredTlsFailed
 from gatepost.core.events import Event, Warned
@@ -71,7 +72,7 @@ class RequiredTlsJob:
         self._limit = limit
         self._position, self._failing = _unpacked(store.get_meta(META))
         self._since = 0.0  # what happened before is not told
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._switched_on = False
         self._administrators: frozenset[str] = frozenset()
         self._connections: OrderedDict[int, str] = OrderedDict()  # DCID -> address, while something fails
@@ -99,14 +100,10 @@ class RequiredTlsJob:
         return AT_ONCE if read.more else LOOK
 
     def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        if number == self._version:
-            return
-        version = self._store.latest()
+        version = self._newest.take()
         if version is None:
             return
         was_on = self._switched_on
-        self._version = number
         self._switched_on = _switch(version.content.document)
         self._administrators = _domains_of_recipients(version)
         if self._switched_on and not was_on and self._position is None:

@@ -25,10 +25,10 @@ from typing import Any, Protocol
 
 import orjson
 
+from gatepost.app.newest import NewestConfiguration
 from gatepost.app.tls_report_sending import Post, ReportSender
 from gatepost.certs.crls import trusted_pem
 from gatepost.certs.dkim_vault import DkimVault
-from gatepost.config.load import load_plain
 from gatepost.config.model import Document
 from gatepost.control.ports import Gateway
 from gatepost.control.tls_reporter import reporter_of
@@ -129,14 +129,13 @@ class TlsReportJob:
         limit: int = LIMIT,
     ) -> None:
         self._home = home
-        self._store = store
         self._vault = DkimVault(store, keeper, clock)
         self._gateway = gateway
         self._reader = reader
         self._clock = clock
         self._links = links
         self._limit = limit
-        self._version = 0
+        self._newest = NewestConfiguration(store)
         self._settings: _Settings | None = None
         self._pruned = ""
 
@@ -156,15 +155,13 @@ class TlsReportJob:
             return await self._report(sums, settings)
 
     async def _follow_configuration(self) -> None:
-        number = self._store.latest_number()
-        version = self._store.latest() if number != self._version else None
-        if version is None:
+        found = await self._newest.take_read()
+        if found is None:
             return
-        self._version = number
-        if not (version.content.document.get("tls_reports") or {}).get("send"):
+        version, document = found
+        if not document.tls_reports.send:
             self._settings = None
             return
-        document = await asyncio.to_thread(load_plain, version.content.document)
         reporter = reporter_of(document, self._home.serial())
         self._settings = _Settings(document, version.content, reporter, version.at)
 
