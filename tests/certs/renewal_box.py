@@ -194,3 +194,8 @@ class Box:
     def everything_stored(self) -> bytes:
         """The store's file with its log, as bytes."""
         return b"".join(path.read_bytes() for path in self.path.parent.glob("config.db*"))
+
+
+def serials(box: Box, name: str = "mx") -> list[int]:
+    """The serial numbers of a profile's certificates."""
+    return [pair.leaf.parsed.serial_number for pair in box.profile(name).pairs]

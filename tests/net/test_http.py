@@ -1,115 +1,19 @@
-"""The two HTTP clients against servers that are slow, wrong, false or malicious; all on loopback."""
+"""The HTTP clients: requests and answers, servers that are slow or say too much, TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 
 import pytest
 import uvloop
 from tests.fakes.ca import Issued, TestAuthority
-from tests.fakes.resolver import FakeResolver
+from tests.net.http_peer import HOST, OK, Serve, operator, public, refusal, run, serving
 
-from gatepost.core.address import IPAddress
-from gatepost.net.http import HttpAnswer, HttpFailed, OperatorHttp, PublicHttp, checked_url, looked_up_by
-
-T = TypeVar("T")
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-LOOPBACK = ipaddress.ip_address("127.0.0.1")
-HOST = "answers.example"
-
-
-def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    async def bounded() -> T:
-        async with asyncio.timeout(20):
-            return await main()
-
-    return asyncio.run(bounded())
-
-
-class Server:
-    """Says one thing to whoever comes, and keeps what it was asked."""
-
-    def __init__(self, answer: bytes | Serve) -> None:
-        self._answer = answer
-        self.requests: list[bytes] = []
-        self.handlers: set[asyncio.Task[Any]] = set()
-        self.port = 0
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.handlers.add(task)
-        try:
-            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-            if isinstance(self._answer, bytes):
-                writer.write(self._answer)
-                await writer.drain()
-            else:
-                await self._answer(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            self.handlers.discard(task)
-            writer.close()
-
-
-@asynccontextmanager
-async def serving(answer: bytes | Serve, identity: Issued | None = None) -> AsyncIterator[Server]:
-    server = Server(answer)
-    context = None
-    if identity is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(identity.key_pem + identity.chain_pem)
-            file.flush()
-            context.load_cert_chain(file.name)
-    listening = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
-    server.port = listening.sockets[0].getsockname()[1]
-    try:
-        yield server
-    finally:
-        listening.close()
-        for task in tuple(server.handlers):
-            task.cancel()
-        await asyncio.gather(*server.handlers, return_exceptions=True)
-
-
-async def look_up_loopback(host: str) -> Sequence[IPAddress]:
-    return [LOOPBACK]
-
-
-async def operator(
-    url: str, trust: bytes = b"", *, method: str = "GET", body: bytes = b"", **options: Any
-) -> HttpAnswer:
-    http = OperatorHttp(trust, **options)
-    try:
-        return await http.request(method, url, body=body)
-    finally:
-        await http.close()
-
-
-def refusal(answer: bytes | Serve, *, timeout: float = 10.0, **options: Any) -> str:
-    """Why a request to a server that answers so fails."""
-
-    async def main() -> str:
-        async with serving(answer) as server:
-            with pytest.raises(HttpFailed) as caught:
-                await operator(f"http://127.0.0.1:{server.port}/", timeout=timeout, **options)
-            return caught.value.text
-
-    return run(main)
-
-
-# --- what is said and heard ---------------------------------------------------------------------------
+from gatepost.net.http import HttpFailed, OperatorHttp, checked_url
 
 
 def test_a_request_and_its_answer() -> None:
@@ -177,9 +81,6 @@ def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
             return (await operator(f"http://127.0.0.1:{server.port}/")).status
 
     assert run(main) == 200
-
-
-# --- servers that are slow or say too much ------------------------------------------------------------
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -295,9 +196,6 @@ def test_urls_that_are_none(url: str) -> None:
         checked_url(url)
 
 
-# --- TLS ----------------------------------------------------------------------------------------------
-
-
 def test_https_is_verified_against_the_given_roots_and_the_name() -> None:
     ca, stranger = TestAuthority("HTTP CA"), TestAuthority("Another CA")
     sub = ca.intermediate()
@@ -346,143 +244,6 @@ def test_https_to_a_server_without_tls() -> None:
     failed = run(main)
     assert failed.text.startswith("TLS failed: ")
     assert failed.unproven
-
-
-# --- strangers' URLs ----------------------------------------------------------------------------------
-
-
-async def public(url: str, look_up: Any = look_up_loopback, trust: bytes = b"", **options: Any) -> HttpAnswer:
-    timeout, inside = options.pop("timeout", 5), options.pop("allow_inside", False)
-    http = PublicHttp(look_up, trust, timeout=timeout, allow_inside=inside)
-    try:
-        return await http.get(url, **options)
-    finally:
-        await http.close()
-
-
-def test_a_name_is_looked_up_once_and_the_checked_address_is_dialled() -> None:
-    asked: list[str] = []
-
-    async def once(host: str) -> Sequence[IPAddress]:
-        asked.append(host)
-        return [LOOPBACK] if len(asked) == 1 else []
-
-    ca = TestAuthority()
-
-    async def main() -> None:
-        async with serving(OK, ca.issue([HOST])) as server:
-            url = f"https://{HOST}:{server.port}/"
-            answer = await public(url, once, ca.root_pem, allow_inside=True)
-            assert answer.body == b"ok"
-            assert asked == [HOST]
-            assert f"host: {HOST}:{server.port}".encode() in server.requests[0].lower()
-
-    run(main)
-
-
-@pytest.mark.parametrize(
-    ("addresses", "text"),
-    [
-        (["127.0.0.1"], "answers.example leads to 127.0.0.1: loopback address"),
-        (["::1"], "answers.example leads to ::1: loopback address"),
-        (["10.0.0.7"], "answers.example leads to 10.0.0.7: private address"),
-        (["169.254.169.254"], "answers.example leads to 169.254.169.254: link-local address"),
-        (["::ffff:127.0.0.1"], "answers.example leads to ::ffff:7f00:1: loopback address"),
-        (["0.0.0.0", "224.0.0.1"], "answers.example leads to 0.0.0.0: unspecified address"),
-        ([], "answers.example has no address"),
-    ],
-)
-def test_inside_addresses_are_refused(addresses: list[str], text: str) -> None:
-    async def look_up(host: str) -> Sequence[IPAddress]:
-        return [ipaddress.ip_address(address) for address in addresses]
-
-    with pytest.raises(HttpFailed) as caught:
-        run(lambda: public("https://answers.example/", look_up))
-    assert caught.value.text == text
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001"]
-)
-def test_inside_addresses_are_refused_in_place_of_a_name(host: str) -> None:
-    async def main() -> None:
-        async with serving(OK) as server:
-            with pytest.raises(HttpFailed):
-                await public(f"http://{host}:{server.port}/", allow_http=True)
-            assert not server.requests
-
-    run(main)
-
-
-def test_an_inside_address_beside_a_good_one_is_left_out() -> None:
-    async def look_up(host: str) -> Sequence[IPAddress]:
-        return [LOOPBACK, ipaddress.ip_address("192.0.2.1")]
-
-    async def main() -> None:
-        async with serving(OK) as server:
-            with pytest.raises(HttpFailed):
-                await public(f"http://answers.example:{server.port}/", look_up, allow_http=True, timeout=0.2)
-            assert not server.requests
-
-    run(main)
-
-
-def test_what_is_posted_goes_by_https_only_and_never_inside() -> None:
-    ca = TestAuthority()
-
-    async def post(url: str, *, allow_inside: bool) -> HttpAnswer:
-        http = PublicHttp(look_up_loopback, ca.root_pem, timeout=5, allow_inside=allow_inside)
-        try:
-            return await http.post(url, b"report", "application/tlsrpt+gzip")
-        finally:
-            await http.close()
-
-    async def main() -> None:
-        async with serving(OK, ca.issue([HOST])) as server:
-            url = f"https://{HOST}:{server.port}/"
-            with pytest.raises(HttpFailed, match="loopback address"):
-                await post(url, allow_inside=False)
-            with pytest.raises(HttpFailed, match="loopback address"):
-                await post(f"https://127.1:{server.port}/", allow_inside=False)
-            with pytest.raises(HttpFailed, match="only https is taken"):
-                await post(url.replace("https", "http"), allow_inside=True)
-            assert not server.requests
-            assert (await post(url, allow_inside=True)).status == 200
-            (request,) = server.requests
-            assert request.startswith(b"POST / HTTP/1.1\r\n")
-            assert b"\r\ncontent-type: application/tlsrpt+gzip\r\n" in request.lower()
-            assert b"\r\ncontent-length: 6\r\n" in request.lower()
-
-    run(main)
-
-
-def test_plain_http_only_where_it_is_allowed() -> None:
-    async def main() -> None:
-        async with serving(OK) as server:
-            url = f"http://answers.example:{server.port}/"
-            with pytest.raises(HttpFailed, match="only https is taken"):
-                await public(url, allow_inside=True)
-            assert not server.requests
-            assert (await public(url, allow_inside=True, allow_http=True)).body == b"ok"
-            with pytest.raises(HttpFailed, match="answer longer than 1 octets"):
-                await public(url, allow_inside=True, allow_http=True, max_body=1)
-
-    run(main)
-
-
-def test_the_products_resolver_is_the_port() -> None:
-    resolver = FakeResolver()
-    resolver.set_addresses("answers.example", "127.0.0.1")
-    resolver.failing.add("silent.example")
-    look_up = looked_up_by(resolver)
-
-    async def main() -> None:
-        assert await look_up("answers.example") == (LOOPBACK,)
-        assert not await look_up("nothing.example")
-        with pytest.raises(HttpFailed, match=r"silent\.example cannot be looked up: SERVFAIL"):
-            await look_up("silent.example")
-
-    run(main)
 
 
 def test_nothing_stays_open_behind_the_end_of_a_client() -> None:

@@ -57,7 +57,7 @@ class Desk:
         content = SimpleNamespace(document=self.document)
         store = SimpleNamespace(
             latest_number=lambda: 1,
-            latest=lambda: SimpleNamespace(content=content),
+            latest=lambda: SimpleNamespace(number=1, content=content),
             get_meta=self.metas.get,
             put_meta=self.metas.__setitem__,
         )
