@@ -184,7 +184,7 @@ def test_an_authority_that_is_down_and_comes_back(
 def test_a_short_lived_certificate_is_renewed_by_itself(
     new_gateway: NewGateway, ports: Ports, dns: ChallengeDns, tmp_path: Path
 ) -> None:
-    with Pebble(tmp_path / "ca", ports, dns=dns.address, validity=15) as pebble:
+    with Pebble(tmp_path / "ca", ports, dns=dns.address, validity=30) as pebble:
         site = Site(new_gateway(), ports, pebble)
         site.configure(acme(pebble))
         site.gateway.start()
