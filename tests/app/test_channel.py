@@ -171,11 +171,15 @@ def test_a_silent_handler_costs_the_asker_its_time_only() -> None:
 def test_garbage_ends_the_channel(garbage: bytes) -> None:
     async def test() -> None:
         end, other = socket.socketpair()
-        channel = Channel(echo, Bugs())
+        bugs = Bugs()
+        channel = Channel(echo, bugs)
         await channel.open(end)
         other.sendall(garbage)
         other.shutdown(socket.SHUT_WR)
         await channel.closed.wait()
+        other.settimeout(5)
+        assert await asyncio.to_thread(other.recv, 100) == b""  # hung up on, without a word
+        assert bugs == []
         other.close()
 
     run(test())

@@ -44,6 +44,10 @@ def test_a_job_runs_at_once_and_again_when_it_is_due() -> None:
         jobs.start()
         await often.until(3)
         await jobs.close()
+        ended = often.count
+        await asyncio.sleep(0)
+        assert ended >= 3
+        assert often.count == ended
 
     asyncio.run(main())
 

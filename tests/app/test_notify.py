@@ -40,5 +40,11 @@ def test_a_watchdog_of_another_process_is_not_ours() -> None:
     assert Notifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "2"}, 1).watchdog_seconds == 0
 
 
-def test_a_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}, 1).ready("")
+def test_a_manager_that_is_gone_is_no_error_and_is_told_again_when_it_is_back(tmp_path: Path) -> None:
+    name = str(tmp_path / "gone")
+    notifier = Notifier({"NOTIFY_SOCKET": name}, 1)
+    notifier.ready("nobody hears it")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        notifier.alive()
+        assert manager.recv(1000) == b"WATCHDOG=1"

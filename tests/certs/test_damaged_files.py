@@ -72,7 +72,7 @@ FILES = {
 }
 
 
-def take(data: bytes, other: bytes) -> None:
+def check_taken_or_refused(data: bytes, other: bytes) -> None:
     """The import of one damaged file, its companion whole: of both kinds, since either may be the damaged one."""
     is_key = b"CERTIFICATE" in other
     started = time.process_time()
@@ -108,7 +108,9 @@ def test_the_whole_file_is_taken(name: str) -> None:
     data, other = FILES[name]
     is_key = b"CERTIFICATE" in other
     passphrase = None if name.endswith("in clear") else SECRET.decode()
-    import_profile("gw", other if is_key else data, data if is_key else other, passphrase, NOW)
+    made = import_profile("gw", other if is_key else data, data if is_key else other, passphrase, NOW)
+    held = load_private_key(made.profile.private_key_pem().reveal())
+    assert key_matches(held, made.profile.leaf.parsed)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -116,7 +118,7 @@ def test_the_whole_file_is_taken(name: str) -> None:
 @given(st.data())
 def test_a_cut_file(name: str, data: st.DataObject) -> None:
     whole, other = FILES[name]
-    take(whole[: data.draw(st.integers(0, len(whole) - 1))], other)
+    check_taken_or_refused(whole[: data.draw(st.integers(0, len(whole) - 1))], other)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -127,7 +129,7 @@ def test_flipped_bits(name: str, data: st.DataObject) -> None:
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):
         damaged[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    take(bytes(damaged), other)
+    check_taken_or_refused(bytes(damaged), other)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -137,4 +139,4 @@ def test_a_piece_taken_out_or_put_in(name: str, data: st.DataObject) -> None:
     whole, other = FILES[name]
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(len(whole), start + 100)))
-    take(whole[:start] + data.draw(st.binary(max_size=50)) + whole[end:], other)
+    check_taken_or_refused(whole[:start] + data.draw(st.binary(max_size=50)) + whole[end:], other)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,8 +77,10 @@ def test_a_dns_server_is_an_address(text: str) -> None:
 
 @given(st.text(alphabet="ab1.:[]/-%", max_size=16))
 def test_any_text_is_a_host_or_a_fault(text: str) -> None:
-    for parse in (parse_route_host, parse_dns_server):
-        try:
-            parse(text)
-        except Fault:
-            pass
+    with contextlib.suppress(Fault):
+        host, port = parse_dns_server(text)
+        assert (str(ip_address(host)), port in range(1, 65_536)) == (host, True)
+    with contextlib.suppress(Fault):
+        route = parse_route_host(text)
+        assert route.port in range(1, 65_536)
+        assert route.host or route.kind in (RouteKind.USE_DNS, RouteKind.REJECT)

@@ -224,9 +224,10 @@ _PIECES = st.sampled_from(
 def test_any_text_is_a_document_or_a_configuration_error(text: str | bytes) -> None:
     for load in (load_yaml, load_json):
         try:
-            load(text)
+            document = load(text)
         except ConfigurationError:
-            pass
+            continue
+        assert load_plain(to_plain(document)) == document
 
 
 _ANYTHING = st.recursive(
@@ -252,6 +253,7 @@ _ANYTHING = st.recursive(
 )
 def test_any_value_is_a_document_or_a_configuration_error(data: dict[str, Any]) -> None:
     try:
-        load_plain(data)
+        document = load_plain(data)
     except ConfigurationError:
-        pass
+        return
+    assert load_plain(to_plain(document)) == document

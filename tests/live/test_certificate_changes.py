@@ -71,7 +71,7 @@ class Site:
         (name,) = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         return str(name.value)
 
-    def seen_everywhere(self, name: str) -> None:
+    def check_seen_everywhere(self, name: str) -> None:
         """Both listeners show it to every one of several connections, so that each worker is asked."""
         limit = time.monotonic() + WITHIN
         while self.served() != name and time.monotonic() < limit:
@@ -99,7 +99,7 @@ def test_pem_in_two_files(site: Site) -> None:
     site.gateway.command("cert", "import", "two-files", certificate, "--key", key)
     assert site.served() != "two-files.example.net"  # in the store, not assigned
     site.use("two-files")
-    site.seen_everywhere("two-files.example.net")
+    site.check_seen_everywhere("two-files.example.net")
 
 
 def test_pem_in_one_file(site: Site) -> None:
@@ -108,7 +108,7 @@ def test_pem_in_one_file(site: Site) -> None:
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     site.gateway.command("cert", "import", "one-file", both)
     site.use("one-file")
-    site.seen_everywhere("one-file.example.net")
+    site.check_seen_everywhere("one-file.example.net")
 
 
 @pytest.mark.parametrize("form", ["modern", "legacy"])
@@ -125,7 +125,7 @@ def test_pkcs12(site: Site, form: str) -> None:
     )  # fmt: skip
     site.gateway.command("cert", "import", name, bundle, "--passphrase-file", secret)
     site.use(name)
-    site.seen_everywhere(f"{name}.example.net")
+    site.check_seen_everywhere(f"{name}.example.net")
 
 
 def test_a_wrong_passphrase_changes_nothing(site: Site) -> None:
@@ -155,7 +155,7 @@ def test_a_replaced_certificate_is_served_and_old_sessions_go_on(site: Site) -> 
     key, certificate = site.make("first")
     site.gateway.command("cert", "import", "changing", certificate, "--key", key)
     site.use("changing")
-    site.seen_everywhere("first.example.net")
+    site.check_seen_everywhere("first.example.net")
     clear, secured = RawClient(site.private), _secured(site.private)
     with clear, secured:
         clear.reply()
@@ -168,7 +168,7 @@ def test_a_replaced_certificate_is_served_and_old_sessions_go_on(site: Site) -> 
         said = site.gateway.refused("cert", "import", "changing", certificate, "--key", key, status=1)
         assert "--replace" in said
         site.gateway.command("cert", "import", "changing", certificate, "--key", key, "--replace")
-        site.seen_everywhere("second.example.net")
+        site.check_seen_everywhere("second.example.net")
 
         assert secured.command("Subject: across\r\n\r\nthe change\r\n.")[0].startswith("250 2.0.0 Ok: queued")
         # A session that is in clear starts TLS with what is assigned now.
@@ -192,14 +192,14 @@ def test_the_certificate_of_a_rollback_is_on_the_wire(site: Site) -> None:
     key, certificate = site.make("before")
     site.gateway.command("cert", "import", "rolled", certificate, "--key", key)
     site.use("rolled")
-    site.seen_everywhere("before.example.net")
+    site.check_seen_everywhere("before.example.net")
     version = re.search(r'"version": (\d+)', site.gateway.command("config", "history", "--json"))
     assert version is not None
     key, certificate = site.make("after")
     site.gateway.command("cert", "import", "rolled", certificate, "--key", key, "--replace")
-    site.seen_everywhere("after.example.net")
+    site.check_seen_everywhere("after.example.net")
     site.gateway.command("config", "rollback", version[1])
-    site.seen_everywhere("before.example.net")
+    site.check_seen_everywhere("before.example.net")
 
 
 def test_openssl_reads_what_is_served(site: Site) -> None:

@@ -23,7 +23,7 @@ def explained(gateway: Gateway, name: str, *options: str) -> dict[str, Any]:
     return found
 
 
-def compare(
+def check_as_foretold(
     gateway: Gateway, name: str, foretold: dict[str, Any], mid: int, receiver: ScriptedReceiver
 ) -> None:
     """The message's story is the one that was foretold."""
@@ -83,7 +83,7 @@ def test_dane_is_as_foretold(signed: dane.World, name: str) -> None:
     assert foretold["delivery"]["dnssec"]["believed"]
     receiver = signed.good if dane.DOMAINS[name].host == dane.GOOD else signed.plain
     assert arrived(receiver, name) == 0
-    compare(signed.gateway, name, foretold, signed.sent(name), receiver)
+    check_as_foretold(signed.gateway, name, foretold, signed.sent(name), receiver)
 
 
 def test_the_records_and_the_reasons_are_shown(signed: dane.World) -> None:
@@ -155,7 +155,7 @@ def policed(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> mta_sts.W
 def test_mta_sts_is_as_foretold(policed: mta_sts.World, name: str) -> None:
     foretold = explained(policed.gateway, name, "--live")
     receiver = policed.receivers[mta_sts.DOMAINS[name].host]
-    compare(policed.gateway, name, foretold, policed.send(name), receiver)
+    check_as_foretold(policed.gateway, name, foretold, policed.send(name), receiver)
 
 
 def test_why_a_policy_does_not_count_is_said(policed: mta_sts.World) -> None:

@@ -50,6 +50,7 @@ def test_the_timer_rests_while_there_is_nothing_to_watch() -> None:
         second = Watched(loop.time(), sweeper)
         sweeper.add(second)
         await second.expired.wait()
+        assert (first.times, second.times) == (0, 1)
         sweeper.close()
 
     run(main)

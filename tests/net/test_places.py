@@ -128,6 +128,7 @@ def test_one_that_cannot_be_told_now_is_told_again() -> None:
         await deaf.told.wait()
         places.leave(deaf)
         await wait
+        assert (deaf.calls, places.taken) == (2, 1)
 
     run(main)
 

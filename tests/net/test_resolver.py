@@ -313,6 +313,8 @@ def test_the_look_up_of_a_name_ends_with_the_last_who_waits_for_it() -> None:
                     one.cancel()
                 async with asyncio.timeout(0.3):  # not until the two seconds are over
                     await asyncio.gather(*(asyncio.all_tasks() - tasks), return_exceptions=True)
+                assert all(one.cancelled() for one in waiting)
+                assert asyncio.all_tasks() == tasks
 
     run(main)
 

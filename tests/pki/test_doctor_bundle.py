@@ -113,8 +113,9 @@ def test_the_order_of_sending_and_of_what_is_known_never_matters(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=5), st.lists(st.binary(max_size=50), max_size=3))
 def test_it_never_raises_for_what_a_file_may_hold(chain: list[bytes], known: list[bytes]) -> None:
-    diagnose(chain, ANCHORS, NOW, known=known)
-    diagnose([LEAF, *chain], ANCHORS, NOW, known=known)
+    for sent in (chain, [LEAF, *chain]):
+        found = diagnose(sent, ANCHORS, NOW, known=known)
+        assert found == diagnose(sent, ANCHORS, NOW, known=known)
 
 
 @settings(max_examples=100, deadline=None)

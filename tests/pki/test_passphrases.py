@@ -23,8 +23,10 @@ from gatepost.pki.passphrases import MAX_LENGTH, MIN_LENGTH, require_strong
         "青い傘と静かな朝と古い時計の音",
     ],
 )
-def test_good_ones_are_taken(passphrase: str) -> None:
+def test_good_ones_are_taken_and_their_beginnings_are_not(passphrase: str) -> None:
     require_strong(passphrase)
+    with pytest.raises(PkiError):
+        require_strong(passphrase[: MIN_LENGTH - 1])
 
 
 @pytest.mark.parametrize(

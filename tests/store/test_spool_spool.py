@@ -326,6 +326,7 @@ def test_a_dying_owner_is_waited_for(tmp_path: Path) -> None:
         async with opened(tmp_path / "spool"):
             waiting = asyncio.create_task(open_and_close(tmp_path / "spool"))
             await asyncio.sleep(0)
+            assert not waiting.done()
         await waiting
 
     async def open_and_close(root: Path) -> None:

@@ -108,8 +108,10 @@ def act(number: int) -> MessageQueued:
 
 
 def test_it_is_the_journal_of_the_ports() -> None:
-    journal: Journal = World().journal
+    world = World()
+    journal: Journal = world.journal
     journal.release(journal.hold([act(1)], b""))
+    assert world.seen == [1]
 
 
 def test_events_are_handed_to_the_sinks_in_batches() -> None:

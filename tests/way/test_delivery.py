@@ -208,6 +208,10 @@ def test_a_peer_that_wants_a_body_for_nobody_gets_an_empty_one(tmp_path: Path) -
             await it.quiet()
             mid = await it.inject(FROM, "b@partner.example")
             await it.log.line(f"Message done DCID 1 MID {mid}")
+            assert [(mail.recipients, bool(mail.body)) for mail in peer.mails] == [
+                ([], False),
+                (["<b@partner.example>"], True),
+            ]
 
     run(main)
 

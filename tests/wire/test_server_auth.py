@@ -31,7 +31,7 @@ def begun(mechanism: str = "LOGIN") -> AuthDialogue:
     return AuthDialogue(mechanism, MECHANISMS, "nonce")
 
 
-def refused(reply: str, dialogue: AuthDialogue, line: bytes) -> AuthFault:
+def check_refused(reply: str, dialogue: AuthDialogue, line: bytes) -> AuthFault:
     with pytest.raises(AuthFault) as told:
         dialogue.line(line)
     assert told.value.reply.encode().decode().startswith(reply)
@@ -69,16 +69,16 @@ def test_an_empty_initial_response_is_an_equals_sign() -> None:
 def test_lines_that_are_not_base64(line: bytes) -> None:
     dialogue = begun()
     dialogue.begin(None)
-    assert not refused("501 5.5.2", dialogue, line).failed
+    assert not check_refused("501 5.5.2", dialogue, line).failed
 
 
 def test_a_star_cancels_at_every_place() -> None:
     dialogue = begun()
     dialogue.begin(None)
-    refused("501 5.7.0", dialogue, b"*")
+    check_refused("501 5.7.0", dialogue, b"*")
     dialogue = begun()
     dialogue.begin(b64encode(b"mary"))
-    refused("501 5.7.0", dialogue, b"*")
+    check_refused("501 5.7.0", dialogue, b"*")
 
 
 def test_a_mechanism_that_is_not_offered() -> None:

@@ -155,12 +155,12 @@ class Site:
         settled(self.gateway, mid)
         return delivery(self.gateway, mid)
 
-    def passes(self, words: str = VERIFIED) -> None:
+    def check_passes(self, words: str = VERIFIED) -> None:
         lines = self.send()
         assert any(line.endswith(f"for {HOST} {words}") for line in lines), lines
         assert any(line.startswith("Message finished") for line in lines), lines
 
-    def is_kept(self, words: str) -> None:
+    def check_kept(self, words: str) -> None:
         lines = self.send()
         assert any(words in line for line in lines), lines
         assert any(line.startswith("Delayed:") for line in lines), lines
@@ -198,15 +198,15 @@ def test_a_private_authority_verifies_only_while_the_custom_list_is_on(site: Sit
     site.gateway.command("ca", "import", site.authority.root)
     if running:
         site.gateway.start()
-        site.is_kept("unable to get local issuer certificate")
+        site.check_kept("unable to get local issuer certificate")
     site.gateway.command("ca", "enable", "custom")
     if not running:
         site.gateway.start(workers=2)
-    site.passes()
+    site.check_passes()
     site.gateway.command("ca", "disable", "system")
-    site.passes()
+    site.check_passes()
     site.gateway.command("ca", "disable", "custom")
-    site.is_kept("unable to get local issuer certificate")
+    site.check_kept("unable to get local issuer certificate")
     (row,) = json.loads(site.gateway.command("ca", "list", "--json"))[-1:]
     assert (row["subject"], row["status"]) == ("CN=OpenSSL CA", "valid")
     site.gateway.command("ca", "remove", row["fingerprint"])
@@ -231,17 +231,17 @@ def test_a_revoked_host_is_refused_as_soon_as_its_authority_says_so(site: Site, 
     site.gateway.command("ca", "crl", "add", url)
     site.gateway.wait_for_log(f"Revocation list {url} of CN=OpenSSL CA: 0 revoked, next update")
     versions = site.versions()
-    site.passes()
+    site.check_passes()
     site.authority.revoke()
     web.publish("ca.crl", site.authority.revocation_list())
     assert "good" in site.gateway.command("ca", "crl", "fetch")
     site.gateway.wait_for_log("of CN=OpenSSL CA: 1 revoked")
-    site.is_kept(REVOKED)
+    site.check_kept(REVOKED)
     assert site.versions() == versions
     site.gateway.stop()
     web.close()
     site.gateway.start()
-    site.is_kept(REVOKED)
+    site.check_kept(REVOKED)
 
 
 def test_a_list_from_a_file_in_der_counts_at_once_and_is_forgotten_on_request(site: Site) -> None:
@@ -257,9 +257,9 @@ def test_a_list_from_a_file_in_der_counts_at_once_and_is_forgotten_on_request(si
     assert done.returncode == 0
     said = site.gateway.command("ca", "crl", "import", file)
     assert said.startswith("The list of CN=OpenSSL CA is in use: 1 certificate revoked")
-    site.is_kept(REVOKED)
+    site.check_kept(REVOKED)
     site.gateway.command("ca", "crl", "remove", "CN=OpenSSL CA")
-    site.passes()
+    site.check_passes()
     assert not site.lists()
 
 
@@ -275,12 +275,12 @@ def test_a_list_that_is_out_of_date(site: Site, web: Web, rule: str) -> None:
     )
     site.gateway.wait_for_log(rf"Alert \({'warning' if rule == 'warn' else 'critical'}\).*Revocation list")
     if rule == "warn":
-        site.passes(f"{VERIFIED} ({STALE})")
+        site.check_passes(f"{VERIFIED} ({STALE})")
     else:
-        site.is_kept(f"verify error: {STALE}")
+        site.check_kept(f"verify error: {STALE}")
     web.publish("ca.crl", site.authority.revocation_list())
     site.gateway.command("ca", "crl", "fetch")
-    site.passes()
+    site.check_passes()
 
 
 def test_a_server_that_is_down_leaves_the_last_good_list_in_use(site: Site, web: Web) -> None:
@@ -296,7 +296,7 @@ def test_a_server_that_is_down_leaves_the_last_good_list_in_use(site: Site, web:
     site.gateway.wait_for_log("Alert .*Revocation list Partner cannot be fetched")
     (row,) = site.lists()
     assert (row["status"], row["failures"], row["reason"]) == ("good", 1, "connection refused")
-    site.passes()
+    site.check_passes()
 
 
 @pytest.mark.parametrize("kind", ["forged", "older", "html", "endless"])
@@ -319,4 +319,4 @@ def test_what_a_server_gives_instead_is_refused(site: Site, web: Web, place: Pat
     assert words in site.gateway.refused("ca", "crl", "fetch", status=1)
     (after,) = site.lists()
     assert after["fingerprint"] == before["fingerprint"]
-    site.passes()
+    site.check_passes()

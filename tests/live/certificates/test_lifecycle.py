@@ -73,7 +73,7 @@ class Site:
             found.append(fingerprint(file))
         return found
 
-    def seen_everywhere(self, wanted: list[str], *options: str) -> None:
+    def check_seen_everywhere(self, wanted: list[str], *options: str) -> None:
         """Several connections in a row are shown this, so that every worker was asked."""
         limit = time.monotonic() + WITHIN
         while self.served(*options) != wanted and time.monotonic() < limit:
@@ -124,12 +124,12 @@ def test_r4_a_request_exists_after_the_commit_and_not_before(site: Site) -> None
 def test_r5_the_signed_certificate_is_served_after_the_commit_and_not_before(site: Site) -> None:
     request = site.new("r5")
     old = [site.show("r5")["fingerprint"]]
-    site.seen_everywhere(old)
+    site.check_seen_everywhere(old)
     signed = site.ca.sign(request, "mx.example.net")
     site.gateway.command("cert", "install", "r5", signed, "--intermediates", site.ca.sub, "--pending")
-    site.seen_everywhere(old)
+    site.check_seen_everywhere(old)
     site.gateway.command("config", "commit")
-    site.seen_everywhere([fingerprint(signed), fingerprint(site.ca.sub)])
+    site.check_seen_everywhere([fingerprint(signed), fingerprint(site.ca.sub)])
     seen = s_client(site.public, "QUIT\r\n", "-CAfile", str(site.ca.root), "-verify_return_error")
     assert "Verify return code: 0 (ok)" in seen.transcript
     assert site.show("r5")["origin"] == "signed"
@@ -164,7 +164,7 @@ def test_r5_whatever_form_the_authority_sends(site: Site, form: str) -> None:
             file.write_text("".join(one.read_text() for one in chain))
     site.gateway.command("cert", "install", name, file)
     behind = [] if form == "der" else [fingerprint(site.ca.sub)]
-    site.seen_everywhere([fingerprint(signed), *behind])  # the root is never sent
+    site.check_seen_everywhere([fingerprint(signed), *behind])  # the root is never sent
 
 
 @pytest.mark.parametrize("wrong", ["other-key", "expired", "not-yet-valid", "garbage", "cut", "authority"])
@@ -172,7 +172,7 @@ def test_r5_what_is_wrong_is_named_and_the_old_one_stays(site: Site, wrong: str)
     name = f"bad-{wrong}"
     request = site.new(name)
     old = [site.show(name)["fingerprint"]]
-    site.seen_everywhere(old)
+    site.check_seen_everywhere(old)
     file = site.folder / f"{name}.pem"
     match wrong:
         case "other-key":
@@ -201,7 +201,7 @@ def test_r5_what_is_wrong_is_named_and_the_old_one_stays(site: Site, wrong: str)
     said = site.gateway.refused("cert", "install", name, file, status=1)
     assert words in said
     assert "Traceback" not in said
-    site.seen_everywhere(old)
+    site.check_seen_everywhere(old)
     assert len(site.show(name)["history"]) == 1
 
 
@@ -212,11 +212,11 @@ def test_r6_last_years_intermediate_is_not_beside_this_years(site: Site) -> None
     moved = OpensslCa(site.folder / "moved", "Moved")
     again = moved.sign(site.request(name), "mx.example.net")
     site.gateway.command("cert", "install", name, again, "--intermediates", moved.sub)
-    site.seen_everywhere([fingerprint(again), fingerprint(moved.sub)])
+    site.check_seen_everywhere([fingerprint(again), fingerprint(moved.sub)])
     # Nothing comes with the third one: what still belongs stays, and that is this year's.
     third = moved.sign(site.request(name), "mx.example.net", "-days", "30")
     site.gateway.command("cert", "install", name, third)
-    site.seen_everywhere([fingerprint(third), fingerprint(moved.sub)])
+    site.check_seen_everywhere([fingerprint(third), fingerprint(moved.sub)])
 
 
 def test_r6_an_untidy_bundle_is_stored_found_and_repaired_on_request(site: Site) -> None:
@@ -232,7 +232,7 @@ def test_r6_an_untidy_bundle_is_stored_found_and_repaired_on_request(site: Site)
     assert len(site.show(name)["chain"]) == len(parts)
     said = site.gateway.command("cert", "check", name, "--repair")
     assert "taken out: CN=Stranger sub" in said
-    site.seen_everywhere([fingerprint(signed), fingerprint(site.ca.sub)])
+    site.check_seen_everywhere([fingerprint(signed), fingerprint(site.ca.sub)])
     found = json.loads(site.gateway.command("cert", "check", name, "--json"))
     assert not {"duplicate", "unrelated", "root-included"} & {f["code"] for f in found["findings"]}
 
@@ -246,8 +246,8 @@ def test_r7_an_rsa_certificate_stands_beside_the_other(site: Site) -> None:
     site.gateway.command("cert", "install", "both", rsa, "--beside")
     sub = fingerprint(site.ca.sub)
     only = ("-tls1_2", "-cipher")
-    site.seen_everywhere([fingerprint(rsa), sub], *only, "ECDHE-RSA-AES256-GCM-SHA384")
-    site.seen_everywhere([fingerprint(signed), sub], *only, "ECDHE-ECDSA-AES256-GCM-SHA384")
+    site.check_seen_everywhere([fingerprint(rsa), sub], *only, "ECDHE-RSA-AES256-GCM-SHA384")
+    site.check_seen_everywhere([fingerprint(signed), sub], *only, "ECDHE-ECDSA-AES256-GCM-SHA384")
 
 
 def test_r8_renewed_with_a_new_key_that_waits_beside_the_served_one(site: Site) -> None:
@@ -258,7 +258,7 @@ def test_r8_renewed_with_a_new_key_that_waits_beside_the_served_one(site: Site) 
     said = site.gateway.command("cert", "renew", "r8", "--new-key", "--dry-run")
     assert "Nothing was changed" in said
     site.gateway.command("cert", "renew", "r8", "--new-key")
-    site.seen_everywhere([fingerprint(first), sub])
+    site.check_seen_everywhere([fingerprint(first), sub])
     again = site.request("r8")
     publics = {openssl("req", "-in", one, "-noout", "-pubkey") for one in (request, again)}
     assert len(publics) == 2
@@ -267,21 +267,21 @@ def test_r8_renewed_with_a_new_key_that_waits_beside_the_served_one(site: Site) 
     )
     second = site.ca.sign(again, "mx.example.net")
     site.gateway.command("cert", "install", "r8", second)
-    site.seen_everywhere([fingerprint(second), sub])
+    site.check_seen_everywhere([fingerprint(second), sub])
     version = next(row["version"] for row in site.show("r8")["history"] if not row["in_force"])
     site.gateway.command("cert", "restore", "r8", str(version))  # certificate and key of before the answer
-    site.seen_everywhere([fingerprint(first), sub])
+    site.check_seen_everywhere([fingerprint(first), sub])
     site.gateway.wait_for_log(f"r8.*signed.*{fingerprint(second)[:16]}")
 
 
 def test_r8_a_self_signed_certificate_is_made_anew_at_once(site: Site) -> None:
     site.new("anew", "--days", "30")
     old = site.show("anew")["fingerprint"]
-    site.seen_everywhere([old])
+    site.check_seen_everywhere([old])
     site.gateway.command("cert", "renew", "anew", "--days", "60")
     new = site.show("anew")["fingerprint"]
     assert new != old
-    site.seen_everywhere([new])
+    site.check_seen_everywhere([new])
 
 
 @pytest.mark.parametrize("options", [(), ("--compatible",)])

@@ -30,7 +30,7 @@ def house(shared_house: House) -> Iterator[House]:
 
 
 def unharmed(house: House, start: int) -> None:
-    house.control_message()
+    house.check_message_passes()
     assert house.processes() == house.pids, "a process died"
     check_log_lines(house.gateway.log.all[start:])
     for client in House.clients:

@@ -204,7 +204,7 @@ class House:
         """Resident octets of the workers together."""
         return sum(resident(worker["pid"]) for worker in self.status()["workers"])
 
-    def control_message(self) -> None:
+    def check_message_passes(self) -> None:
         """Mail passes in and out, unchanged."""
         word = token()
         body = f"Subject: {word}\r\n\r\n.one dot\r\n..two\r\n \xe9\r\n".encode("latin-1")

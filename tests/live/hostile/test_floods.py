@@ -100,7 +100,7 @@ def test_c21_a_hundred_thousand_tiny_chunks(house: House) -> None:
         client.ehlo()
         client.envelope()
         pour(client, b"BDAT 1\r\nx" * 100, 900_000)
-        house.log(r"ICID \d+ Receiving Failed: Too many small chunks", start=start)
+        assert house.log(r"ICID \d+ Receiving Failed: Too many small chunks", start=start)
 
 
 def test_c20_a_chunk_of_two_gigabytes_is_not_waited_for(house: House) -> None:
@@ -225,7 +225,7 @@ def test_c27_half_open_handshakes_do_not_keep_others_out(house: House) -> None:
         client.reply()
         assert client.reply()[0].startswith("220")
     began = time.monotonic()
-    house.control_message()
+    house.check_message_passes()
     assert time.monotonic() - began < 5
     for client in stalled:
         client.close()
@@ -243,7 +243,7 @@ def test_c27_two_thousand_idle_connections(house: House) -> None:
             assert connection.recv(4096).startswith(b"220")
         grown = house.memory() - before
         assert grown < 2_000 * 16_384, f"{grown / 2_000:.0f} octets an idle connection"
-        house.control_message()
+        house.check_message_passes()
     finally:
         for connection in idle:
             connection.close()
@@ -280,7 +280,7 @@ def test_c27_a_flood_of_connections_that_vanish(house: House) -> None:
             connection.close()
     house.log(r"ICID \d+ close", start=start, count=600)
     assert not house.gateway.log.matching(r"ICID \d+ TLS failed: timeout", start)
-    house.control_message()
+    house.check_message_passes()
 
 
 def test_c27_out_of_descriptors(house: House) -> None:
@@ -289,7 +289,7 @@ def test_c27_out_of_descriptors(house: House) -> None:
     workers = house.pids[:2]
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in workers}
     while not all("mail_logs" in target for target in map(_open_files, workers)):
-        house.control_message()  # a worker opens the log when it first has something to say
+        house.check_message_passes()  # a worker opens the log when it first has something to say
     inside = house.client().secure()
     waiting = []
     try:
@@ -316,7 +316,7 @@ def test_c27_out_of_descriptors(house: House) -> None:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, limits[pid])
         for connection in waiting:
             connection.close()
-    house.control_message()
+    house.check_message_passes()
 
 
 def _descriptors(pid: int) -> list[str]:

@@ -40,8 +40,8 @@ STRANGE_ENDS = [
 ]
 
 
-def nothing_arrived(house: House, word: str) -> None:
-    house.control_message()  # sent behind it, so what was queued before has had its turn
+def check_nothing_arrived(house: House, word: str) -> None:
+    house.check_message_passes()  # sent behind it, so what was queued before has had its turn
     assert not [mail for mail in house.sink.mails if word.encode() in mail.content]
 
 
@@ -66,7 +66,7 @@ def test_c13_c14_a_look_alike_end_refuses_all_of_it(house: House, end: bytes, se
     assert client.reply() == [BARE]
     assert client.alive()
     house.log(r"ICID \d+ Receiving Failed: SMTP smuggling: bare CR or LF in message", start=start)
-    nothing_arrived(house, word)
+    check_nothing_arrived(house, word)
 
 
 @pytest.mark.parametrize("end", STRANGE_ENDS, ids=repr)
@@ -123,7 +123,7 @@ def test_c15_bare_line_ends_by_bdat_are_refused_too(house: House, body: bytes) -
     client.send(b"BDAT %d LAST\r\n" % len(message) + message)
     assert client.reply() == [BARE]
     assert client.alive()
-    nothing_arrived(house, word)
+    check_nothing_arrived(house, word)
 
 
 def test_c15_an_end_of_data_by_bdat_is_text_and_stays_it(house: House) -> None:
@@ -162,7 +162,7 @@ def test_c17_c22_our_own_field_never_meets_a_strange_beginning_badly(house: Hous
     client.send(b"BDAT %d LAST\r\n" % len(message) + message)
     reply = client.reply()
     if reply[0].startswith("5"):  # a clear refusal is an answer, too
-        nothing_arrived(house, word)
+        check_nothing_arrived(house, word)
         return
     (mail,) = house.arrived(word)
     assert mail.content.endswith(message)
@@ -179,7 +179,7 @@ def test_c18_data_before_it_was_asked_for(house: House) -> None:
     assert client.rest() == ["554 5.5.0 Data sent before it was asked for, closing connection"]
     house.log(r"ICID \d+ Receiving Failed: Data sent before it was asked for", start=start)
     house.log(r"Message aborted", start=start)
-    nothing_arrived(house, word)
+    check_nothing_arrived(house, word)
 
 
 def test_c18_a_legal_pipeline_behind_the_last_chunk_loses_nothing(house: House) -> None:
@@ -266,4 +266,4 @@ def test_c20_the_connection_ends_inside_a_chunk(house: House) -> None:
     client.send(b"BDAT 1000 LAST\r\nSubject: " + word.encode())
     client.close()
     house.log(r"MID (\d+) Message aborted MID \1 Receiving aborted by sender", start=start)
-    nothing_arrived(house, word)
+    check_nothing_arrived(house, word)

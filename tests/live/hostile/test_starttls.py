@@ -344,7 +344,7 @@ def test_c27_tls_ended_in_the_middle_of_a_command_and_of_a_message(house: House)
         socket.socket(fileno=client.socket.detach()).close()
     house.log(r"MID (\d+) Message aborted MID \1 Receiving aborted by sender", start=start)
     house.log(r"ICID \d+ lost$", start=start, count=3)
-    house.control_message()
+    house.check_message_passes()
     assert word not in "".join(mail.content.decode("latin-1") for mail in house.sink.mails)
 
 

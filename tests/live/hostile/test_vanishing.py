@@ -106,7 +106,7 @@ MOMENTS: tuple[Callable[[Hostile], None], ...] = (
 MANNERS = (reset, end, half)
 
 
-def gone(house: House, start: int, count: int) -> None:
+def check_gone(house: House, start: int, count: int) -> None:
     """So many connections have ended, and nothing of them is left."""
     house.log(r"ICID \d+ close", start=start, count=count)
     assert not house.gateway.log.matching(r"Receiving Failed: Timeout|TLS failed: timeout", start)
@@ -124,7 +124,7 @@ def test_c27_clients_that_vanish(house: House, way: str, moment: Callable[[Hosti
             client.start_tls(trusting_context())
         moment(client)
         manner(client)
-    gone(house, start, len(MANNERS) * TIMES)
+    check_gone(house, start, len(MANNERS) * TIMES)
 
 
 @pytest.mark.parametrize("way", ["clear", "implicit"])
@@ -134,7 +134,7 @@ def test_c27_clients_that_do_not_read_and_vanish(house: House, way: str) -> None
         client = house.client(house.ports.implicit if way == "implicit" else 0, implicit=way == "implicit")
         with_answers_unread(client)
         manner(client)
-    gone(house, start, 2)
+    check_gone(house, start, 2)
 
 
 @pytest.mark.parametrize("piece", [0, 1, 5, 60, 200], ids=lambda piece: f"{piece} octets of a hello")
@@ -154,7 +154,7 @@ def test_c27_clients_that_vanish_in_a_handshake(
             client.reply()
         client.send(_hello()[:piece])
         manner(client)
-    gone(house, start, TIMES)
+    check_gone(house, start, TIMES)
 
 
 def _hello() -> bytes:
