@@ -8,13 +8,11 @@ from gatepost.app.zoo.ca import (
     SERVER_AUTH,
     UNKNOWN,
     Issued,
-    PrivateKey,
-    damaged,
-    key_pem,
-    make_key,
     self_signed,
 )
 from gatepost.app.zoo.ca import Authority as TestAuthority
+from gatepost.app.zoo.ca_keys import PrivateKey, key_pem, make_key
+from gatepost.app.zoo.ca_signing import damaged
 
 __all__ = [
     "CLIENT_AUTH",

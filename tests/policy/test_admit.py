@@ -21,10 +21,10 @@ from gatepost.policy.admit import (
     check_messages,
     check_recipient,
     check_sender,
-    compile_rules,
     network_of,
     still_holds,
 )
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.hat import NameState, NoScore, PeerName
 from gatepost.policy.tls_in import ClientRule, KnownClient
 

@@ -20,9 +20,9 @@ from gatepost.policy.admit import (
     admit,
     check_recipient,
     check_sender,
-    compile_rules,
     still_holds,
 )
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.auth import AuthRules, SmtpUsers, authenticated, compile_auth, delay_after, user_key
 from gatepost.policy.hat import NameState
 from gatepost.wire.scram import ScramVerifier

@@ -21,7 +21,7 @@ from gatepost.pki.anchors import Anchors
 from gatepost.pki.certificate import describe, read_certificate
 from gatepost.pki.judge import judge_chain
 from gatepost.pki.revocation import NO_CRLS
-from gatepost.policy.admit import compile_rules
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.destinations import DestinationRule, DestinationTable
 from gatepost.policy.observed import Handshake, server_facts
 from gatepost.policy.outbound import compile_routes

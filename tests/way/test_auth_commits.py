@@ -15,7 +15,7 @@ from tests.way.auth_client import BAD, CHANGED, GOOD, MAIL, PASSPHRASE, encrypte
 
 from gatepost.config.load import load_plain
 from gatepost.config.smtp_auth import AuthLevel
-from gatepost.policy.admit import compile_rules
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.wire.scram import ScramVerifier
 
 

@@ -24,7 +24,8 @@ from gatepost.core.tls import ClientHello
 from gatepost.net.errors import ContextError
 from gatepost.net.tls import ClientContext, Identity, ServerContext, TlsParameters
 from gatepost.pki.revocation import NO_CRLS, Crls
-from gatepost.policy.admit import Rules, compile_rules
+from gatepost.policy.admit import Rules
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.auth import SmtpUsers, compile_auth
 from gatepost.policy.bounce_tags import TagRules, compile_tags
 from gatepost.policy.outbound import compile_destinations, compile_routes

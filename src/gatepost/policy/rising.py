@@ -14,7 +14,7 @@ from datetime import date
 from gatepost.config.model import Document
 from gatepost.config.outbound import Dane
 from gatepost.core.tls import InboundTls
-from gatepost.policy.admit import effective_policies
+from gatepost.policy.admit_rules import effective_policies
 from gatepost.policy.destinations import DestinationRule, DestinationTable
 from gatepost.policy.outbound import compile_destinations
 from gatepost.policy.tls_in import InboundTlsRule

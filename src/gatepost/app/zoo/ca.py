@@ -34,20 +34,16 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+from gatepost.app.zoo.ca_keys import PrivateKey, hash_for, key_pem, make_key
+from gatepost.app.zoo.ca_signing import dns_names_of, sign, with_negative_serial
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -55,36 +51,6 @@ UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.1"
 MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
 
 _DAY = datetime.timedelta(days=1)
-_CURVES: dict[str, type[ec.EllipticCurve]] = {
-    "p192": ec.SECP192R1,
-    "p224": ec.SECP224R1,
-    "p256": ec.SECP256R1,
-    "p384": ec.SECP384R1,
-    "p521": ec.SECP521R1,
-}
-_SHA256_RSA = bytes.fromhex("2a864886f70d01010b")
-_WEAK_RSA = {
-    "sha1": (bytes.fromhex("2a864886f70d010105"), hashes.SHA1),
-    "md5": (bytes.fromhex("2a864886f70d010104"), hashes.MD5),
-}
-
-
-@lru_cache(maxsize=8)
-def _shared_rsa(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
-
-
-def make_key(kind: str = "p256") -> PrivateKey:
-    """A private key by name; RSA keys of one size are one and the same key."""
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if kind.startswith("rsa"):
-        return _shared_rsa(int(kind[3:]))
-    return ec.generate_private_key(_CURVES[kind]())
-
-
-def key_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @dataclass(frozen=True)
@@ -186,7 +152,7 @@ class Authority:
             constraints = x509.NameConstraints(_subtrees(permitted), _subtrees(excluded))
             builder = builder.add_extension(constraints, critical=True)
         signer = parent or self
-        self.certificate = _sign(builder, signer.key, hash_name)
+        self.certificate = sign(builder, signer.key, hash_name)
 
     @property
     def root_pem(self) -> bytes:
@@ -226,7 +192,7 @@ class Authority:
         builder = self._builder(
             other.certificate.subject, other.key, self.at - 30 * _DAY, self.at + 3650 * _DAY, parent=self
         ).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        return _sign(builder, self.key, "sha256")
+        return sign(builder, self.key, "sha256")
 
     def issue(
         self,
@@ -267,15 +233,15 @@ class Authority:
         if usages is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
         if raw_names:
-            builder = builder.add_extension(_raw_names(raw_names), critical=False)
+            builder = builder.add_extension(dns_names_of(raw_names), critical=False)
         elif san and names:
             alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
             builder = builder.add_extension(alternatives, critical=not text)
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
-        leaf = _sign(builder, self.key, hash_name)
+        leaf = sign(builder, self.key, hash_name)
         if negative_serial:
-            leaf = _negative(leaf, self.key)
+            leaf = with_negative_serial(leaf, self.key)
         return Issued(leaf, leaf_key, self.intermediates, self.top.certificate)
 
     def revocation_list(
@@ -294,7 +260,7 @@ class Authority:
         if critical:
             part = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
             builder = builder.add_extension(part, critical=True)
-        return builder.sign(self.key, _hash_for(self.key)).public_bytes(Encoding.DER)
+        return builder.sign(self.key, hash_for(self.key)).public_bytes(Encoding.DER)
 
     def _builder(
         self,
@@ -332,52 +298,6 @@ def self_signed(names: Sequence[str], *, at: datetime.datetime | None = None, **
     return replace(issued, intermediates=(), root=issued.leaf)
 
 
-def _hash_for(key: PrivateKey) -> hashes.SHA256 | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-
-
-def _sign(builder: x509.CertificateBuilder, key: PrivateKey, hash_name: str) -> x509.Certificate:
-    certificate = builder.sign(key, _hash_for(key))
-    if hash_name == "sha256":
-        return certificate
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"{hash_name} needs an authority with an RSA key")
-    # The library signs with no weak hash: put the other algorithm, of the same length, in place and sign again.
-    oid, algorithm = _WEAK_RSA[hash_name]
-    body = certificate.tbs_certificate_bytes
-    changed = body.replace(_SHA256_RSA, oid)
-    signature = key.sign(changed, padding.PKCS1v15(), algorithm())
-    der = certificate.public_bytes(Encoding.DER)
-    unsigned = der[: -len(certificate.signature)].replace(body, changed).replace(_SHA256_RSA, oid)
-    return x509.load_der_x509_certificate(unsigned + signature)
-
-
-def _negative(certificate: x509.Certificate, key: PrivateKey) -> x509.Certificate:
-    """The same certificate with its serial number below zero, which the library does not write."""
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("a negative serial number needs an authority with an EC key")
-    number = certificate.serial_number.to_bytes(certificate.serial_number.bit_length() // 8 + 1, "big")
-    body = certificate.tbs_certificate_bytes.replace(number, b"\x80" + number[1:], 1)
-    return _assembled(certificate, body, key.sign(body, ec.ECDSA(hashes.SHA256())))
-
-
-def damaged(certificate: x509.Certificate) -> x509.Certificate:
-    """The same certificate with one bit of its signature changed."""
-    der = certificate.public_bytes(Encoding.DER)
-    return x509.load_der_x509_certificate(der[:-1] + bytes((der[-1] ^ 1,)))
-
-
-def _assembled(certificate: x509.Certificate, body: bytes, signature: bytes) -> x509.Certificate:
-    """The certificate with another body and signature, and the algorithm that it has."""
-    der = certificate.public_bytes(Encoding.DER)
-    old = certificate.tbs_certificate_bytes
-    start = der.index(old) + len(old)
-    algorithm = der[start : start + 2 + der[start + 1]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # for a serial number below zero
-        return x509.load_der_x509_certificate(_der(0x30, body + algorithm + _der(0x03, b"\0" + signature)))
-
-
 def _key_usage(*, certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
@@ -401,16 +321,3 @@ def _general_name(text: str) -> x509.GeneralName:
 
 def _subtrees(names: Sequence[str]) -> list[x509.GeneralName] | None:
     return [x509.DNSName(name) for name in names] or None
-
-
-def _raw_names(names: Sequence[bytes]) -> x509.UnrecognizedExtension:
-    entries = b"".join(_der(0x82, name) for name in names)
-    return x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, _der(0x30, entries))
-
-
-def _der(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + content

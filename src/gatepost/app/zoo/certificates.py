@@ -23,9 +23,9 @@ from gatepost.app.zoo.ca import (
     UNKNOWN,
     Authority,
     Issued,
-    damaged,
     self_signed,
 )
+from gatepost.app.zoo.ca_signing import damaged
 
 DAY = datetime.timedelta(days=1)
 FAR = datetime.datetime(2060, 1, 1, tzinfo=datetime.UTC)

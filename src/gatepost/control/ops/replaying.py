@@ -18,7 +18,7 @@ from typing import Any
 from gatepost.certs.times import iso_time
 from gatepost.certs.trust import revocation_lists, trusted_roots
 from gatepost.config.load import load_plain
-from gatepost.policy.admit import compile_rules
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.outbound import compile_destinations, compile_routes
 from gatepost.probe.rehearse import Rehearsal, Tell, answers_of
 from gatepost.probe.rehearse_mail import Deliveries

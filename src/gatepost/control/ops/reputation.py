@@ -23,7 +23,8 @@ from gatepost.net.dns_answer import HostName, NoName, PtrAnswer, Undetermined
 from gatepost.net.dns_client import DnsClient, parse_name_server, system_name_servers
 from gatepost.net.hosts_file import read_hosts
 from gatepost.net.resolver import Resolver
-from gatepost.policy.admit import ListenerRules, admit, compile_rules
+from gatepost.policy.admit import ListenerRules, admit
+from gatepost.policy.admit_rules import compile_rules
 from gatepost.policy.hat import NameState, NoScore, PeerName, Score, plain_address
 from gatepost.policy.reputation import NOT_ENABLED, ListAnswer, ScoreRules, Standing, compile_scores
 from gatepost.relay.reputation import SenderScores
