@@ -5,7 +5,6 @@ The gateway is alone in a network namespace; in the other are the name server, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +16,7 @@ from tests.live.peers.receiver import Script, ScriptedReceiver, StartTls
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import about, delivery, settled
 from tests.live.peers.submit import submit
-from tests.live.peers.web import Answer, Request, WebServer
+from tests.live.peers.web import Policies, WebServer
 
 GATEWAY, NAME_SERVER, WEB = "203.0.113.1", "203.0.113.53", "203.0.113.80"
 GOOD, STRANGER, PLAIN = "203.0.113.10", "203.0.113.11", "203.0.113.12"
@@ -73,21 +72,6 @@ DOMAINS = {
     "none": Domain(enforced(mode="none"), SUCCESS, True, STRANGER, "mx.stranger.example"),
     "silent": Domain("", SUCCESS, True, STRANGER, "mx.stranger.example"),
 }
-
-
-class Policies:
-    """What the web server says: the policy of each domain by the name that is asked; keeps what it was asked."""
-
-    def __init__(self, policies: Mapping[str, str]) -> None:
-        self.asked: list[str] = []
-        self._policies = policies
-
-    def __call__(self, request: Request) -> Answer:
-        domain = request.host.removeprefix("mta-sts.")
-        self.asked.append(domain)
-        body = self._policies.get(domain, "").encode()
-        found = bool(body) and request.path == "/.well-known/mta-sts.txt"
-        return Answer(200 if found else 404, body)
 
 
 class World:

@@ -27,7 +27,8 @@ from tests.live.peers.receiver import Script, StartTls, behaving
 from tests.live.peers.scene import Scene
 from tests.live.peers.story import SETTLED, settled
 from tests.live.peers.submit import Refused, hand_over, submit
-from tests.live.test_mta_sts import PolicyServer, enforced
+from tests.live.peers.web import Policies, WebServer
+from tests.live.test_mta_sts import enforced
 
 from gatepost.core.tlsa import Tlsa, of_key
 from gatepost.pki.certificate import read_certificate
@@ -111,11 +112,11 @@ Traffic = dict[int, tuple[str, str]]
 
 
 class World:
-    def __init__(self, scene: Scene, network: Network, folder: Path) -> None:
+    def __init__(self, scene: Scene, network: Network) -> None:
         self.network = network
         web = AUTHORITY.issue([f"mta-sts.{domain}" for domain in STS])
         with network.world():
-            scene.ending.callback(PolicyServer(WEB, web, folder, STS).close)
+            scene.ending.callback(WebServer(WEB, 443, Policies(STS), web).close)
             self.receivers = {
                 name: scene.receiver(script, address=ADDRESSES[name], port=25)
                 for name, script in RECEIVERS.items()
@@ -224,10 +225,10 @@ OPEN: Mapping[str, Any] = {"tls": "preferred", "verify_client_certificate": True
 
 
 @pytest.fixture(scope="module")
-def world(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(scene: Scene) -> World:
     network = Network([f"{GATEWAY}/24"], [f"{address}/24" for address in (WEB, *ADDRESSES.values())])
     scene.ending.callback(network.close)
-    return World(scene, network, tmp_path_factory.mktemp("policies"))
+    return World(scene, network)
 
 
 def test_the_day_was_delivered_and_its_own_policy_foretells_that(world: World) -> None:

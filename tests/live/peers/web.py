@@ -82,3 +82,18 @@ def _context(issued: Issued) -> ssl.SSLContext:
         file.flush()
         context.load_cert_chain(file.name)
     return context
+
+
+class Policies:
+    """An answer for `WebServer`: the MTA-STS policy of each domain by the name that is asked; keeps what it was asked."""
+
+    def __init__(self, policies: Mapping[str, str]) -> None:
+        self.asked: list[str] = []
+        self._policies = policies
+
+    def __call__(self, request: Request) -> Answer:
+        domain = request.host.removeprefix("mta-sts.")
+        self.asked.append(domain)
+        body = self._policies.get(domain, "").encode()
+        found = bool(body) and request.path == "/.well-known/mta-sts.txt"
+        return Answer(200 if found else 404, body)
