@@ -144,11 +144,11 @@ def test_a_domain_that_is_not_there(signed: dane.World) -> None:
 
 
 @pytest.fixture(scope="module")
-def policed(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> mta_sts.World:
+def policed(scene: Scene) -> mta_sts.World:
     addresses = (mta_sts.NAME_SERVER, mta_sts.WEB, mta_sts.GOOD, mta_sts.STRANGER, mta_sts.PLAIN)
     network = Network([f"{mta_sts.GATEWAY}/24"], [f"{address}/24" for address in addresses])
     scene.ending.callback(network.close)
-    return mta_sts.World(scene, network, tmp_path_factory.mktemp("policies"))
+    return mta_sts.World(scene, network)
 
 
 @pytest.mark.parametrize("name", mta_sts.DOMAINS)
