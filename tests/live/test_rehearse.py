@@ -199,10 +199,6 @@ class World:
             settled(self.gateway, mid)
         return sent
 
-    def borrowed(self) -> int:
-        """How many attempts took a connection that was open."""
-        return (self.gateway.home / "logs" / "events.jsonl").read_text().count('"borrowed":true')
-
     def delivered(self, traffic: Traffic) -> dict[tuple[str, str], bool]:
         return {
             key: self.gateway.wait_for_log(SETTLED.format(mid=mid))[0].startswith("Message finished")
@@ -291,11 +287,12 @@ def test_the_second_host_of_two_saves_the_message(world: World) -> None:
 
 
 def test_a_burst_over_shared_connections_meets_what_was_foretold(world: World) -> None:
-    """The first host is refused under the policy. On the day nobody of the burst came to the second one: another message did."""
-    before = world.borrowed()
+    """The first host is refused under the policy. On the day nobody of the burst came to the second one: another message did.
+
+    How many of them take a connection that another destination left is the kernel's choice of a worker (`tests.way.test_rehearse` has that case).
+    """
     burst = world.burst()
     assert set(world.delivered(burst).values()) == {True}
-    assert world.borrowed() > before
     found = world.rehearse(VERIFY, None, "--offline")
     foretold = world.foretold(found, burst)
     assert {domain for (_, domain), passes in foretold.items() if passes is False} == {"twinc"}
